@@ -1,0 +1,1 @@
+"""The staff console of the doors: connections and their messages."""

@@ -1,0 +1,1 @@
+"""The staff console; one file for each models file."""

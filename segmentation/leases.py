@@ -1,0 +1,119 @@
+"""Claiming rows that are work: conditional UPDATE, expiring lease, fencing token, the database's clock."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from django.db import connection, transaction
+from django.db.models import F, Q, QuerySet
+from django.db.models.functions import Now
+
+from segmentation.models.leased import Leased, LeaseState
+
+Row = TypeVar("Row", bound=Leased)
+MAX_ATTEMPTS = 3
+ERROR_LENGTH = 4000
+
+
+class LeaseLost(Exception):
+    """Another worker holds the row now, or it was cancelled: stop and write nothing more."""
+
+
+class Cancelled(Exception):
+    """Someone asked for this work to stop."""
+
+
+def claimable(rows: QuerySet[Row]) -> QuerySet[Row]:
+    """Due rows: waiting and not before now, or running under a lease that ran out."""
+    waiting = Q(state=LeaseState.QUEUED, run_after__lte=Now())
+    abandoned = Q(state=LeaseState.RUNNING, lease_until__lt=Now())
+    return rows.filter(waiting | abandoned)
+
+
+def claim(rows: QuerySet[Row], *, lease: timedelta, limit: int = 1, max_attempts: int = MAX_ATTEMPTS) -> list[Row]:
+    """Claim up to `limit` due rows, oldest first; rows that already failed `max_attempts` times are parked."""
+    _park_poison(rows, max_attempts=max_attempts)
+    with transaction.atomic():
+        due = claimable(rows).order_by("run_after", "pk")
+        if connection.features.has_select_for_update_skip_locked:
+            due = due.select_for_update(skip_locked=True, of=("self",))
+        keys = list(due.values_list("pk", flat=True)[:limit])
+        if not keys:
+            return []
+        claimable(rows.model._default_manager.filter(pk__in=keys)).update(
+            state=LeaseState.RUNNING,
+            attempts=F("attempts") + 1,
+            fence=F("fence") + 1,
+            lease_until=Now() + lease,
+            started_at=Now(),
+            error="",
+        )
+        return list(rows.model._default_manager.filter(pk__in=keys, state=LeaseState.RUNNING).order_by("run_after", "pk"))
+
+
+def _park_poison(rows: QuerySet[Row], *, max_attempts: int) -> None:
+    """A row whose every worker died is stopped visibly instead of killing the next one."""
+    claimable(rows).filter(state=LeaseState.RUNNING, attempts__gte=max_attempts).update(
+        state=LeaseState.FAILED,
+        lease_until=None,
+        finished_at=Now(),
+        fence=F("fence") + 1,
+        error=f"stopped after {max_attempts} attempts that ended without an answer",
+    )
+
+
+def _held(row: Row) -> QuerySet[Row]:
+    model: Any = type(row)
+    return model._default_manager.filter(pk=row.pk, state=LeaseState.RUNNING, fence=row.fence)
+
+
+def renew(row: Leased, *, lease: timedelta, progress: float | None = None, note: str | None = None) -> None:
+    """Prolong the claim and record progress. Raises LeaseLost, or Cancelled when someone asked to stop."""
+    changes: dict[str, Any] = {"lease_until": Now() + lease}
+    if progress is not None:
+        changes["progress"] = min(max(progress, 0.0), 1.0)
+    if note is not None:
+        changes["progress_note"] = note[:200]
+    if not _held(row).update(**changes):
+        raise LeaseLost(f"{type(row).__name__} {row.pk} is no longer held")
+    if _held(row).filter(cancel_requested=True).exists():
+        raise Cancelled(f"{type(row).__name__} {row.pk} was asked to stop")
+
+
+def guard(row: Leased) -> None:
+    """Inside a transaction: lock the row and check that the claim still stands; raises LeaseLost."""
+    held = _held(row)
+    if connection.features.has_select_for_update:
+        held = held.select_for_update()
+    if not held.values_list("pk", flat=True).first():
+        raise LeaseLost(f"{type(row).__name__} {row.pk} is no longer held")
+
+
+def finish(row: Leased, **changes: Any) -> None:
+    """Mark done together with `changes`; raises LeaseLost when the claim is gone."""
+    _end(row, state=LeaseState.DONE, progress=1.0, **changes)
+
+
+def fail(row: Leased, error: str, **changes: Any) -> None:
+    """Mark failed for good, with the reason that staff will read."""
+    _end(row, state=LeaseState.FAILED, error=error[:ERROR_LENGTH], **changes)
+
+
+def cancel(row: Leased, **changes: Any) -> None:
+    _end(row, state=LeaseState.CANCELLED, **changes)
+
+
+def retry(row: Leased, *, after: timedelta, error: str, **changes: Any) -> None:
+    """Give the row back to be claimed again after a while."""
+    updated = _held(row).update(
+        state=LeaseState.QUEUED, lease_until=None, run_after=Now() + after, error=error[:ERROR_LENGTH], **changes
+    )
+    if not updated:
+        raise LeaseLost(f"{type(row).__name__} {row.pk} is no longer held")
+
+
+def _end(row: Leased, **changes: Any) -> None:
+    if not _held(row).update(lease_until=None, finished_at=Now(), **changes):
+        raise LeaseLost(f"{type(row).__name__} {row.pk} is no longer held")
+    row.refresh_from_db()

@@ -1,0 +1,53 @@
+"""Fixtures every test may use. No test reaches past this machine."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.support import jobs
+
+_connect = socket.socket.connect
+
+
+def _only_loopback(self, address):
+    host = address[0] if isinstance(address, tuple) else address
+    if isinstance(host, str) and (host.startswith(("127.", "/", "\0")) or host in {"localhost", "::1"}):
+        return _connect(self, address)
+    if isinstance(host, bytes):
+        return _connect(self, address)
+    raise AssertionError(f"a test tried to reach {host}")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _closed_network():
+    socket.socket.connect = _only_loopback
+    yield
+    socket.socket.connect = _connect
+
+
+@pytest.fixture(autouse=True)
+def nudges(settings):
+    """Jobs that code asked for, as (job, ids), instead of a broker; tests of the real broker override JOB_SENDER."""
+    settings.JOB_SENDER = "tests.support.jobs.record"
+    jobs.sent.clear()
+    return jobs.sent
+
+
+@pytest.fixture(scope="session")
+def public_data():
+    """Folder of public data sets, or a skip that says how to get it."""
+    folder = os.environ.get("TIERWISE_DATA", "")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("TIERWISE_DATA does not name a folder with the public data sets")
+    return Path(folder)
+
+
+@pytest.fixture
+def shop(db):
+    from segmentation.models import Shop
+
+    return Shop.get()
