@@ -38,7 +38,7 @@ class Level:
 
     share: float
     effects: Effects = Effects()
-    types: Mapping[str, float] = None  # type: ignore[assignment]  # log-odds added to shopper types
+    types: Mapping[str, float] | None = None  # log-odds added to shopper types
 
 
 BASE = Effects(
@@ -141,6 +141,10 @@ SHOPPER_TYPES: dict[str, Level] = {
 }
 FRAUD = "fraud_suspect"
 BULK = "bulk_buyer"
+
+# One pound of the model in minor units of the shop's currency; one without minor units (the yen) has prices
+# about a hundred times as high, so the number is the same.
+MINOR_PER_POUND = 100.0
 
 # Individual differences on top of the profile.
 RATE_SHAPE = 1.6  # gamma shape of the buying rate (mean one)
