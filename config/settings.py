@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import environ
@@ -86,8 +87,11 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
         # IMMEDIATE takes the write lock at BEGIN, so a transaction never fails half-way with "database is locked".
         "transaction_mode": "IMMEDIATE",
         "timeout": 5 if not TESTING else 20,
-        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-65536;",
+        "init_command": f"PRAGMA journal_mode=WAL; PRAGMA synchronous={'OFF' if TESTING else 'FULL'}; "
+        "PRAGMA cache_size=-65536;",
     }
+    # A file, not memory: the embedded broker and worker processes open the database themselves.
+    _database["TEST"] = {"NAME": str(Path(tempfile.gettempdir()) / f"tierwise-test-{os.getpid()}.sqlite3")}
 elif _database["ENGINE"] == "django.db.backends.postgresql":
     _database["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE", default=60)
     _database["CONN_HEALTH_CHECKS"] = True

@@ -31,7 +31,9 @@ def claimable(rows: QuerySet[Row]) -> QuerySet[Row]:
     return rows.filter(waiting | abandoned)
 
 
-def claim(rows: QuerySet[Row], *, lease: timedelta, limit: int = 1, max_attempts: int = MAX_ATTEMPTS) -> list[Row]:
+def claim(
+    rows: QuerySet[Row], *, lease: timedelta, limit: int = 1, max_attempts: int = MAX_ATTEMPTS
+) -> list[Row]:
     """Claim up to `limit` due rows, oldest first; rows that already failed `max_attempts` times are parked."""
     _park_poison(rows, max_attempts=max_attempts)
     with transaction.atomic():
@@ -49,7 +51,11 @@ def claim(rows: QuerySet[Row], *, lease: timedelta, limit: int = 1, max_attempts
             started_at=Now(),
             error="",
         )
-        return list(rows.model._default_manager.filter(pk__in=keys, state=LeaseState.RUNNING).order_by("run_after", "pk"))
+        return list(
+            rows.model._default_manager.filter(pk__in=keys, state=LeaseState.RUNNING).order_by(
+                "run_after", "pk"
+            )
+        )
 
 
 def _park_poison(rows: QuerySet[Row], *, max_attempts: int) -> None:
@@ -107,7 +113,11 @@ def cancel(row: Leased, **changes: Any) -> None:
 def retry(row: Leased, *, after: timedelta, error: str, **changes: Any) -> None:
     """Give the row back to be claimed again after a while."""
     updated = _held(row).update(
-        state=LeaseState.QUEUED, lease_until=None, run_after=Now() + after, error=error[:ERROR_LENGTH], **changes
+        state=LeaseState.QUEUED,
+        lease_until=None,
+        run_after=Now() + after,
+        error=error[:ERROR_LENGTH],
+        **changes,
     )
     if not updated:
         raise LeaseLost(f"{type(row).__name__} {row.pk} is no longer held")

@@ -10,7 +10,9 @@ from segmentation.crypto import EncryptedTextField
 class Connection(models.Model):
     """A CRM, store or receiver: how its messages are verified and where decisions go."""
 
-    slug = models.SlugField(_("short name"), unique=True, max_length=64, help_text=_("Part of the webhook's address."))
+    slug = models.SlugField(
+        _("short name"), unique=True, max_length=64, help_text=_("Part of the webhook's address.")
+    )
     name = models.CharField(_("name"), max_length=100)
     adapter = models.CharField(_("kind"), max_length=32, default="standard")
     is_active = models.BooleanField(_("active"), default=True)
@@ -34,7 +36,8 @@ class Connection(models.Model):
         ordering = ["name"]
         constraints = [
             models.CheckConstraint(
-                condition=models.Q(sends_outbound=False) | ~models.Q(outbound_url=""), name="sender_has_an_address"
+                condition=models.Q(sends_outbound=False) | ~models.Q(outbound_url=""),
+                name="sender_has_an_address",
             )
         ]
 

@@ -9,15 +9,30 @@ from segmentation.models.leased import Leased
 
 
 class InboundMessage(Leased):
-    """A delivery as it came, stored before anything is done with it. `body` is the raw, verified bytes."""
+    """A delivery as it came, stored before anything is done with it. `body` is the raw, verified bytes.
 
-    connection = models.ForeignKey(Connection, verbose_name=_("connection"), on_delete=models.PROTECT, related_name="inbound")
+    `detail`: {"created", "repeated", "rejected": counts, "rejections": [{"item", "reason"}, ...]} (the first few).
+    """
+
+    class Outcome(models.TextChoices):
+        RECORDED = "recorded", _("Recorded")
+        PARTLY = "partly", _("Partly recorded")
+        REJECTED = "rejected", _("Every item rejected")
+        NOTHING_NEW = "nothing_new", _("Already known")
+        UNKNOWN_TOPIC = "unknown_topic", _("Unknown topic")
+        TEST = "test", _("Test message")
+        UNREADABLE = "unreadable", _("Could not be read")
+
+    connection = models.ForeignKey(
+        Connection, verbose_name=_("connection"), on_delete=models.PROTECT, related_name="inbound"
+    )
     dedupe_key = models.CharField(_("message id"), max_length=200)
     topic = models.CharField(_("topic"), max_length=100, blank=True)
     body = models.BinaryField(null=True)
     body_sha256 = models.CharField(max_length=64)
     events_created = models.PositiveIntegerField(_("events"), default=0)
-    outcome = models.CharField(_("outcome"), max_length=200, blank=True)
+    outcome = models.CharField(_("outcome"), max_length=20, choices=Outcome, blank=True)
+    detail = models.JSONField(_("details"), default=dict, blank=True)
     received_at = models.DateTimeField(_("received"), db_default=Now())
 
     class Meta(Leased.Meta):
@@ -27,6 +42,7 @@ class InboundMessage(Leased):
         constraints = [
             models.UniqueConstraint(fields=["connection", "dedupe_key"], name="message_is_received_once")
         ]
+        permissions = [("view_message_body", "Can read personal data in messages")]
 
     def __str__(self) -> str:
         return f"{self.topic} {self.dedupe_key}"
@@ -35,7 +51,9 @@ class InboundMessage(Leased):
 class RefusedDelivery(models.Model):
     """Refused at the door, by day and reason; the body is not kept. `header_names` helps to find a wrong setup."""
 
-    connection = models.ForeignKey(Connection, verbose_name=_("connection"), on_delete=models.CASCADE, related_name="refused")
+    connection = models.ForeignKey(
+        Connection, verbose_name=_("connection"), on_delete=models.CASCADE, related_name="refused"
+    )
     day = models.DateField(_("day"))
     reason = models.CharField(_("reason"), max_length=64)
     count = models.PositiveIntegerField(_("how often"), default=0)
@@ -45,7 +63,11 @@ class RefusedDelivery(models.Model):
     class Meta:
         verbose_name = _("refused delivery")
         verbose_name_plural = _("refused deliveries")
-        constraints = [models.UniqueConstraint(fields=["connection", "day", "reason"], name="refusals_count_by_day_and_reason")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["connection", "day", "reason"], name="refusals_count_by_day_and_reason"
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.count}"
@@ -57,12 +79,20 @@ class OutboundMessage(Leased):
     `subject_version` grows per customer, so a receiver can drop what is older than what it has.
     """
 
-    connection = models.ForeignKey(Connection, verbose_name=_("connection"), on_delete=models.PROTECT, related_name="outbound")
+    connection = models.ForeignKey(
+        Connection, verbose_name=_("connection"), on_delete=models.PROTECT, related_name="outbound"
+    )
     message_id = models.CharField(_("message id"), max_length=100)
     topic = models.CharField(_("topic"), max_length=100)
     body = models.BinaryField()
     customer = models.ForeignKey(
-        "segmentation.Customer", verbose_name=_("customer"), null=True, blank=True, on_delete=models.SET_NULL, related_name="+", db_constraint=False
+        "segmentation.Customer",
+        verbose_name=_("customer"),
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        db_constraint=False,
     )
     subject_version = models.BigIntegerField(default=0)
     delivered_at = models.DateTimeField(_("delivered"), null=True, blank=True)
@@ -71,7 +101,9 @@ class OutboundMessage(Leased):
         abstract = False
         verbose_name = _("sent message")
         verbose_name_plural = _("sent messages")
-        constraints = [models.UniqueConstraint(fields=["connection", "message_id"], name="message_is_sent_under_one_id")]
+        constraints = [
+            models.UniqueConstraint(fields=["connection", "message_id"], name="message_is_sent_under_one_id")
+        ]
 
     def __str__(self) -> str:
         return f"{self.topic} {self.message_id}"

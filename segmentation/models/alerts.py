@@ -23,7 +23,9 @@ class Alert(models.Model):
         verbose_name = _("alert")
         verbose_name_plural = _("alerts")
         constraints = [
-            models.UniqueConstraint(fields=["key"], condition=models.Q(resolved_at__isnull=True), name="one_open_alert_a_key")
+            models.UniqueConstraint(
+                fields=["key"], condition=models.Q(resolved_at__isnull=True), name="one_open_alert_a_key"
+            )
         ]
 
     def __str__(self) -> str:

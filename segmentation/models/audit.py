@@ -16,7 +16,12 @@ class AuditEntry(models.Model):
     """Who did what, when. Holds ids and the names of changed fields, never contact values or secrets."""
 
     actor = models.ForeignKey(
-        settings.AUTH_USER_MODEL, verbose_name=_("who"), null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+        settings.AUTH_USER_MODEL,
+        verbose_name=_("who"),
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
     )
     action = models.CharField(_("what"), max_length=64)
     object_type = models.CharField(_("on"), max_length=64, blank=True)
@@ -41,7 +46,9 @@ class AuditEntry(models.Model):
         raise AppendOnlyError("an audit entry cannot be deleted")
 
     @classmethod
-    def record(cls, action: str, obj: models.Model | None = None, *, actor: Any = None, **detail: Any) -> AuditEntry:
+    def record(
+        cls, action: str, obj: models.Model | None = None, *, actor: Any = None, **detail: Any
+    ) -> AuditEntry:
         """Write one entry; `detail` must be JSON and free of contact values."""
         return cls.objects.create(
             actor=actor if getattr(actor, "is_authenticated", False) else None,

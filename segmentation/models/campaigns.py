@@ -20,12 +20,20 @@ class Offer(models.Model):
     slug = models.SlugField(_("short name"), unique=True)
     name = models.CharField(_("name"), max_length=100)
     kind = models.CharField(_("kind"), max_length=20, choices=Kind)
-    text = models.TextField(_("text for the customer"), help_text=_("Use {percentage}, {amount}, {code} or {products}."))
+    text = models.TextField(
+        _("text for the customer"), help_text=_("Use {percentage}, {amount}, {code} or {products}.")
+    )
     percentage = models.DecimalField(
-        _("percentage"), max_digits=5, decimal_places=2, null=True, blank=True,
+        _("percentage"),
+        max_digits=5,
+        decimal_places=2,
+        null=True,
+        blank=True,
         validators=[MinValueValidator(0), MaxValueValidator(100)],
     )
-    value_minor = models.BigIntegerField(_("value to the customer"), default=0, validators=[MinValueValidator(0)])
+    value_minor = models.BigIntegerField(
+        _("value to the customer"), default=0, validators=[MinValueValidator(0)]
+    )
     cost_minor = models.BigIntegerField(_("cost to the shop"), default=0, validators=[MinValueValidator(0)])
     code = models.CharField(_("code"), max_length=64, blank=True)
     valid_days = models.PositiveIntegerField(_("valid for days"), default=30)
@@ -60,15 +68,23 @@ class Campaign(models.Model):
     status = models.CharField(_("status"), max_length=10, choices=Status, default=Status.DRAFT)
     starts_on = models.DateField(_("first day"), null=True, blank=True)
     ends_on = models.DateField(_("last day"), null=True, blank=True)
-    priority = models.IntegerField(_("priority"), default=0, help_text=_("The highest wins when several fit."))
+    priority = models.IntegerField(
+        _("priority"), default=0, help_text=_("The highest wins when several fit.")
+    )
     holdout_percent = models.DecimalField(
-        _("holdout in percent"), max_digits=5, decimal_places=2, default=0,
+        _("holdout in percent"),
+        max_digits=5,
+        decimal_places=2,
+        default=0,
         validators=[MinValueValidator(0), MaxValueValidator(50)],
         help_text=_("This share gets nothing, so that the effect can be measured."),
     )
     needs_marketing_consent = models.BooleanField(_("only with marketing consent"), default=True)
     re_entry_days = models.PositiveIntegerField(
-        _("again after days"), null=True, blank=True, help_text=_("Empty: while the customer fits, the offer stays.")
+        _("again after days"),
+        null=True,
+        blank=True,
+        help_text=_("Empty: while the customer fits, the offer stays."),
     )
 
     class Meta:
@@ -95,7 +111,12 @@ class CampaignRule(models.Model):
     position = models.PositiveIntegerField(_("order"), default=1)
     name = models.CharField(_("name"), max_length=100, blank=True)
     segment = models.ForeignKey(
-        "segmentation.Segment", verbose_name=_("segment"), null=True, blank=True, on_delete=models.PROTECT, related_name="campaign_rules"
+        "segmentation.Segment",
+        verbose_name=_("segment"),
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="campaign_rules",
     )
     condition = models.JSONField(_("further condition"), null=True, blank=True)
     offer = models.ForeignKey(Offer, verbose_name=_("offer"), on_delete=models.PROTECT, related_name="rules")
@@ -119,7 +140,9 @@ class CampaignRule(models.Model):
 class HoldoutGroup(models.Model):
     """A draw of customers who get nothing: global (no campaign) or of one campaign. Changes are new draws."""
 
-    campaign = models.ForeignKey(Campaign, null=True, blank=True, on_delete=models.CASCADE, related_name="holdouts")
+    campaign = models.ForeignKey(
+        Campaign, null=True, blank=True, on_delete=models.CASCADE, related_name="holdouts"
+    )
     draw = models.PositiveIntegerField(_("draw"), default=1)
     salt = models.CharField(max_length=64, editable=False)
     percent = models.DecimalField(
@@ -152,7 +175,12 @@ class ServicePriorityRule(models.Model):
     position = models.PositiveIntegerField(_("order"), unique=True)
     name = models.CharField(_("name"), max_length=100)
     segment = models.ForeignKey(
-        "segmentation.Segment", verbose_name=_("segment"), null=True, blank=True, on_delete=models.PROTECT, related_name="priority_rules"
+        "segmentation.Segment",
+        verbose_name=_("segment"),
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="priority_rules",
     )
     condition = models.JSONField(_("further condition"), null=True, blank=True)
     level = models.PositiveSmallIntegerField(_("priority"), choices=PriorityLevel, default=PriorityLevel.HIGH)
@@ -165,7 +193,8 @@ class ServicePriorityRule(models.Model):
         ordering = ["position"]
         constraints = [
             models.CheckConstraint(
-                condition=models.Q(segment__isnull=False) | models.Q(condition__isnull=False), name="priority_rule_says_whom"
+                condition=models.Q(segment__isnull=False) | models.Q(condition__isnull=False),
+                name="priority_rule_says_whom",
             )
         ]
 
@@ -177,10 +206,16 @@ class ServicePriority(models.Model):
     """How soon a customer is served now, by which rule, since when. No row: normal."""
 
     customer = models.OneToOneField(
-        "segmentation.Customer", primary_key=True, on_delete=models.CASCADE, related_name="service_priority", db_constraint=False
+        "segmentation.Customer",
+        primary_key=True,
+        on_delete=models.CASCADE,
+        related_name="service_priority",
+        db_constraint=False,
     )
     level = models.PositiveSmallIntegerField(_("priority"), choices=PriorityLevel)
-    rule = models.ForeignKey(ServicePriorityRule, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    rule = models.ForeignKey(
+        ServicePriorityRule, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
     since = models.DateTimeField(_("since"), db_default=Now())
 
     class Meta:
@@ -219,22 +254,44 @@ class Decision(models.Model):
         REQUEST = 3, _("Asked for")
 
     customer = models.ForeignKey(
-        "segmentation.Customer", on_delete=models.CASCADE, related_name="decisions", db_constraint=False, db_index=False
+        "segmentation.Customer",
+        on_delete=models.CASCADE,
+        related_name="decisions",
+        db_constraint=False,
+        db_index=False,
     )
     input_version = models.BigIntegerField()
     policy = models.ForeignKey(PolicyVersion, on_delete=models.PROTECT, related_name="+", db_index=False)
     snapshot = models.ForeignKey(
-        "segmentation.InputSnapshot", on_delete=models.PROTECT, related_name="+", db_constraint=False, db_index=False
+        "segmentation.InputSnapshot",
+        on_delete=models.PROTECT,
+        related_name="+",
+        db_constraint=False,
+        db_index=False,
     )
     as_of = models.DateField(_("as of"))
     cause = models.PositiveSmallIntegerField(_("cause"), choices=Cause)
     campaign = models.ForeignKey(
-        Campaign, verbose_name=_("campaign"), null=True, blank=True, on_delete=models.SET_NULL, related_name="+", db_constraint=False
+        Campaign,
+        verbose_name=_("campaign"),
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        db_constraint=False,
     )
     offer = models.ForeignKey(
-        Offer, verbose_name=_("offer"), null=True, blank=True, on_delete=models.SET_NULL, related_name="+", db_constraint=False
+        Offer,
+        verbose_name=_("offer"),
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        db_constraint=False,
     )
-    priority = models.PositiveSmallIntegerField(_("service priority"), choices=PriorityLevel, default=PriorityLevel.NORMAL)
+    priority = models.PositiveSmallIntegerField(
+        _("service priority"), choices=PriorityLevel, default=PriorityLevel.NORMAL
+    )
     verdicts = models.BinaryField()
     decided_at = models.DateTimeField(_("decided"), db_default=Now())
 
@@ -242,7 +299,9 @@ class Decision(models.Model):
         verbose_name = _("decision")
         verbose_name_plural = _("decisions")
         constraints = [
-            models.UniqueConstraint(fields=["customer", "input_version", "policy"], name="decided_once_an_input_and_policy")
+            models.UniqueConstraint(
+                fields=["customer", "input_version", "policy"], name="decided_once_an_input_and_policy"
+            )
         ]
 
     def __str__(self) -> str:
@@ -256,7 +315,9 @@ class Redemption(models.Model):
     customer = models.ForeignKey(
         "segmentation.Customer", on_delete=models.CASCADE, related_name="redemptions", db_constraint=False
     )
-    event = models.OneToOneField("segmentation.Event", on_delete=models.CASCADE, related_name="redemption", db_constraint=False)
+    event = models.OneToOneField(
+        "segmentation.Event", on_delete=models.CASCADE, related_name="redemption", db_constraint=False
+    )
     discount_minor = models.BigIntegerField(_("discount"), default=0)
     redeemed_at = models.DateTimeField(_("redeemed"))
 

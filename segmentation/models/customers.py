@@ -15,14 +15,21 @@ class PriorityLevel(models.IntegerChoices):
 class Customer(models.Model):
     """A person as the shop knows them. No contact data here; headline columns serve lists and filters."""
 
-    reference = models.CharField(_("customer"), max_length=128, unique=True, help_text=_("The id that the shop uses."))
+    reference = models.CharField(
+        _("customer"), max_length=128, unique=True, help_text=_("The id that the shop uses.")
+    )
     country = models.CharField(_("country"), max_length=64, blank=True)
     channel = models.CharField(_("channel"), max_length=64, blank=True)
     time_zone = models.CharField(_("time zone"), max_length=64, blank=True)
     signed_up_at = models.DateTimeField(_("signed up"), null=True, blank=True)
     created_at = models.DateTimeField(_("known since"), db_default=Now())
     merged_into = models.ForeignKey(
-        "self", verbose_name=_("merged into"), null=True, blank=True, on_delete=models.PROTECT, related_name="merged_from"
+        "self",
+        verbose_name=_("merged into"),
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="merged_from",
     )
     input_version = models.BigIntegerField(default=0, editable=False)
     is_profiled = models.BooleanField(_("profiled"), default=True)
@@ -64,7 +71,9 @@ class Customer(models.Model):
             models.Index(fields=["last_order_at", "id"], name="customer_by_last_order"),
         ]
         constraints = [
-            models.CheckConstraint(condition=~models.Q(merged_into=models.F("id")), name="customer_not_merged_into_itself")
+            models.CheckConstraint(
+                condition=~models.Q(merged_into=models.F("id")), name="customer_not_merged_into_itself"
+            )
         ]
 
     def __str__(self) -> str:
@@ -74,7 +83,9 @@ class Customer(models.Model):
 class CustomerIdentity(models.Model):
     """Another id under which a source knows the customer (a CRM's id, a store's id, an e-mail's blind index)."""
 
-    customer = models.ForeignKey(Customer, verbose_name=_("customer"), on_delete=models.CASCADE, related_name="identities")
+    customer = models.ForeignKey(
+        Customer, verbose_name=_("customer"), on_delete=models.CASCADE, related_name="identities"
+    )
     namespace = models.CharField(_("source"), max_length=64)
     value = models.CharField(_("id there"), max_length=200)
     created_at = models.DateTimeField(_("known since"), db_default=Now())
@@ -82,7 +93,9 @@ class CustomerIdentity(models.Model):
     class Meta:
         verbose_name = _("identity")
         verbose_name_plural = _("identities")
-        constraints = [models.UniqueConstraint(fields=["namespace", "value"], name="identity_belongs_to_one_customer")]
+        constraints = [
+            models.UniqueConstraint(fields=["namespace", "value"], name="identity_belongs_to_one_customer")
+        ]
 
     def __str__(self) -> str:
         return f"{self.namespace}: {self.value}"
@@ -119,7 +132,9 @@ class AttributeDefinition(models.Model):
 class AttributeValue(models.Model):
     """A value from a time on. Numbers, yes/no (0, 1) and dates (days since 1970-01-01) are in `number`."""
 
-    customer = models.ForeignKey(Customer, on_delete=models.CASCADE, related_name="attribute_values", db_index=False)
+    customer = models.ForeignKey(
+        Customer, on_delete=models.CASCADE, related_name="attribute_values", db_index=False
+    )
     definition = models.ForeignKey(AttributeDefinition, on_delete=models.CASCADE, related_name="values")
     valid_from = models.DateTimeField(_("valid from"))
     number = models.FloatField(_("number"), null=True, blank=True)
@@ -129,7 +144,9 @@ class AttributeValue(models.Model):
         verbose_name = _("attribute value")
         verbose_name_plural = _("attribute values")
         constraints = [
-            models.UniqueConstraint(fields=["customer", "definition", "valid_from"], name="one_value_from_a_time_on")
+            models.UniqueConstraint(
+                fields=["customer", "definition", "valid_from"], name="one_value_from_a_time_on"
+            )
         ]
 
     def __str__(self) -> str:
@@ -157,7 +174,9 @@ class Consent(models.Model):
         verbose_name = _("consent")
         verbose_name_plural = _("consents")
         constraints = [
-            models.UniqueConstraint(fields=["customer", "purpose", "decided_at"], name="one_consent_answer_at_a_time")
+            models.UniqueConstraint(
+                fields=["customer", "purpose", "decided_at"], name="one_consent_answer_at_a_time"
+            )
         ]
 
     def __str__(self) -> str:
@@ -167,7 +186,9 @@ class Consent(models.Model):
 class ContactData(models.Model):
     """Name, e-mail, phone: encrypted under a key of the customer's own. E-mail is found by blind index only."""
 
-    customer = models.OneToOneField(Customer, primary_key=True, on_delete=models.CASCADE, related_name="contact")
+    customer = models.OneToOneField(
+        Customer, primary_key=True, on_delete=models.CASCADE, related_name="contact"
+    )
     data_key = models.BinaryField()
     sealed = models.BinaryField()
     email_index = models.CharField(max_length=64, blank=True, db_index=True)

@@ -60,7 +60,12 @@ class Product(models.Model):
     external_id = models.CharField(_("product id"), max_length=128, unique=True)
     name = models.CharField(_("name"), max_length=300, blank=True)
     category = models.ForeignKey(
-        Category, verbose_name=_("category"), null=True, blank=True, on_delete=models.SET_NULL, related_name="products"
+        Category,
+        verbose_name=_("category"),
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="products",
     )
     first_seen_at = models.DateTimeField(_("first seen"), null=True, blank=True)
 
@@ -80,12 +85,18 @@ class Event(models.Model):
     """
 
     customer = models.ForeignKey(
-        "segmentation.Customer", on_delete=models.CASCADE, related_name="events", db_constraint=False, db_index=False
+        "segmentation.Customer",
+        on_delete=models.CASCADE,
+        related_name="events",
+        db_constraint=False,
+        db_index=False,
     )
     kind = models.PositiveSmallIntegerField(_("what"), choices=KIND_CHOICES)
     occurred_at = models.DateTimeField(_("when"))
     received_at = models.DateTimeField(_("received"), db_default=Now())
-    source = models.ForeignKey(EventSource, on_delete=models.PROTECT, related_name="+", db_constraint=False, db_index=False)
+    source = models.ForeignKey(
+        EventSource, on_delete=models.PROTECT, related_name="+", db_constraint=False, db_index=False
+    )
     source_key = models.CharField(_("id at the source"), max_length=200)
     source_version = models.BigIntegerField(default=0)
     superseded_at = models.DateTimeField(_("replaced"), null=True, blank=True)
@@ -118,7 +129,9 @@ class EventItem(models.Model):
     """A line of an event: which product, how many, for how much (base currency, minor units)."""
 
     event = models.ForeignKey(Event, on_delete=models.CASCADE, related_name="items", db_constraint=False)
-    product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="+", db_constraint=False, db_index=False)
+    product = models.ForeignKey(
+        Product, on_delete=models.PROTECT, related_name="+", db_constraint=False, db_index=False
+    )
     quantity = models.IntegerField(_("units"), default=1)
     amount_minor = models.BigIntegerField(_("amount"), default=0)
 
@@ -133,7 +146,9 @@ class EventItem(models.Model):
 class EventText(models.Model):
     """A customer's own words (review, ticket), sealed under the customer's key (segmentation/crypto.py)."""
 
-    event = models.OneToOneField(Event, primary_key=True, on_delete=models.CASCADE, related_name="text", db_constraint=False)
+    event = models.OneToOneField(
+        Event, primary_key=True, on_delete=models.CASCADE, related_name="text", db_constraint=False
+    )
     sealed = models.BinaryField()
 
     class Meta:

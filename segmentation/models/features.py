@@ -29,12 +29,18 @@ class CustomerFeatures(models.Model):
     """A customer's features as of a day: little-endian float64, in the order of the catalogue version."""
 
     customer = models.OneToOneField(
-        "segmentation.Customer", primary_key=True, on_delete=models.CASCADE, related_name="features", db_constraint=False
+        "segmentation.Customer",
+        primary_key=True,
+        on_delete=models.CASCADE,
+        related_name="features",
+        db_constraint=False,
     )
     as_of = models.DateField(_("as of"))
     input_version = models.BigIntegerField(default=0)
     catalogue_version = models.CharField(max_length=32)
-    context = models.ForeignKey(ShopContext, on_delete=models.PROTECT, related_name="+", db_constraint=False, db_index=False)
+    context = models.ForeignKey(
+        ShopContext, on_delete=models.PROTECT, related_name="+", db_constraint=False, db_index=False
+    )
     vector = models.BinaryField()
 
     class Meta:
@@ -48,7 +54,9 @@ class CustomerFeatures(models.Model):
 class DueCustomer(Leased):
     """Something changed for this customer: rescore. `generation` grows with each change while it waits."""
 
-    customer = models.OneToOneField("segmentation.Customer", on_delete=models.CASCADE, related_name="due", db_constraint=False)
+    customer = models.OneToOneField(
+        "segmentation.Customer", on_delete=models.CASCADE, related_name="due", db_constraint=False
+    )
     generation = models.BigIntegerField(default=1)
     cause = models.CharField(max_length=64, blank=True)
 

@@ -36,7 +36,9 @@ class Leased(models.Model):
         abstract = True
         indexes = [
             models.Index(
-                fields=["run_after"], name="%(class)s_open", condition=models.Q(state__in=["queued", "running"])
+                fields=["run_after"],
+                name="%(class)s_open",
+                condition=models.Q(state__in=["queued", "running"]),
             )
         ]
 

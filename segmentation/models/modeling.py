@@ -22,7 +22,10 @@ class Target(models.Model):
     name = models.CharField(_("name"), max_length=100)
     kind = models.CharField(_("kind"), max_length=20, choices=Kind)
     horizon_days = models.PositiveIntegerField(
-        _("horizon in days"), default=90, validators=[MinValueValidator(1)], help_text=_("How far ahead it looks.")
+        _("horizon in days"),
+        default=90,
+        validators=[MinValueValidator(1)],
+        help_text=_("How far ahead it looks."),
     )
     attribute = models.ForeignKey(
         "segmentation.AttributeDefinition",
@@ -56,14 +59,18 @@ class TrainingRun(Leased):
     targets = models.ManyToManyField(Target, through="TrainingRunTarget", related_name="training_runs")
     preset = models.CharField(_("preset"), max_length=20, default="default")
     config = models.JSONField(_("configuration"), default=dict, blank=True)
-    cutoffs = models.JSONField(_("cutoffs"), default=list, blank=True, help_text=_("ISO dates; empty: chosen from the data."))
+    cutoffs = models.JSONField(
+        _("cutoffs"), default=list, blank=True, help_text=_("ISO dates; empty: chosen from the data.")
+    )
     seed = models.PositiveIntegerField(_("seed"), default=1)
     as_of = models.DateField(_("data before"), null=True, blank=True)
     requested_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
     device = models.CharField(_("device"), max_length=32, blank=True)
-    epochs = models.JSONField(_("epochs"), default=list, blank=True, help_text=_("Loss and validation metrics, one entry an epoch."))
+    epochs = models.JSONField(
+        _("epochs"), default=list, blank=True, help_text=_("Loss and validation metrics, one entry an epoch.")
+    )
     summary = models.JSONField(_("summary"), default=dict, blank=True)
 
     class Meta(Leased.Meta):
@@ -101,14 +108,25 @@ class ModelVersion(models.Model):
     algorithm = models.CharField(_("algorithm"), max_length=40)
     targets = models.ManyToManyField(Target, verbose_name=_("targets"), related_name="versions")
     training_run = models.ForeignKey(
-        TrainingRun, verbose_name=_("training run"), null=True, blank=True, on_delete=models.SET_NULL, related_name="versions"
+        TrainingRun,
+        verbose_name=_("training run"),
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="versions",
     )
-    members = models.ManyToManyField("self", verbose_name=_("members"), symmetrical=False, blank=True, related_name="member_of")
+    members = models.ManyToManyField(
+        "self", verbose_name=_("members"), symmetrical=False, blank=True, related_name="member_of"
+    )
     config = models.JSONField(_("configuration"), default=dict, blank=True)
     features = models.JSONField(_("features"), default=list)
     catalogue_version = models.CharField(max_length=32)
-    context = models.ForeignKey("segmentation.ShopContext", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
-    evaluation = models.JSONField(_("evaluation"), default=dict, help_text=_("By target slug: metrics, intervals, baselines, curves."))
+    context = models.ForeignKey(
+        "segmentation.ShopContext", null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    evaluation = models.JSONField(
+        _("evaluation"), default=dict, help_text=_("By target slug: metrics, intervals, baselines, curves.")
+    )
     data_snapshot = models.JSONField(_("data"), default=dict, help_text=_("Counts, cutoffs, hash."))
     seed = models.PositiveIntegerField(_("seed"), default=1)
     threads = models.PositiveSmallIntegerField(_("threads"), default=1)
@@ -135,7 +153,11 @@ class ArtifactChunk(models.Model):
     content = models.BinaryField()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["version", "file_name", "number"], name="artifact_chunk_is_stored_once")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["version", "file_name", "number"], name="artifact_chunk_is_stored_once"
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.version_id}/{self.file_name}/{self.number}"
@@ -144,12 +166,24 @@ class ArtifactChunk(models.Model):
 class ModelSlot(models.Model):
     """The champion serves a target; the challenger waits for the comparison or for a person."""
 
-    target = models.OneToOneField(Target, verbose_name=_("target"), on_delete=models.CASCADE, related_name="slot")
+    target = models.OneToOneField(
+        Target, verbose_name=_("target"), on_delete=models.CASCADE, related_name="slot"
+    )
     champion = models.ForeignKey(
-        ModelVersion, verbose_name=_("champion"), null=True, blank=True, on_delete=models.PROTECT, related_name="champion_of"
+        ModelVersion,
+        verbose_name=_("champion"),
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="champion_of",
     )
     challenger = models.ForeignKey(
-        ModelVersion, verbose_name=_("challenger"), null=True, blank=True, on_delete=models.SET_NULL, related_name="challenger_of"
+        ModelVersion,
+        verbose_name=_("challenger"),
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="challenger_of",
     )
 
     class Meta:
@@ -193,7 +227,9 @@ class ScoringRun(models.Model):
     as_of = models.DateField(_("as of"))
     state = models.CharField(_("state"), max_length=10, choices=State, default=State.RUNNING)
     context = models.ForeignKey("segmentation.ShopContext", on_delete=models.PROTECT, related_name="+")
-    pinned_versions = models.JSONField(_("model versions"), default=dict, help_text=_("Target slug to version id."))
+    pinned_versions = models.JSONField(
+        _("model versions"), default=dict, help_text=_("Target slug to version id.")
+    )
     customers = models.PositiveIntegerField(_("customers"), default=0)
     summary = models.JSONField(_("summary"), default=dict, blank=True)
     error = models.TextField(_("what went wrong"), blank=True)
@@ -208,7 +244,9 @@ class ScoringRun(models.Model):
         verbose_name_plural = _("classification runs")
         constraints = [
             models.UniqueConstraint(
-                fields=["as_of"], condition=models.Q(state="running"), name="one_running_classification_a_date"
+                fields=["as_of"],
+                condition=models.Q(state="running"),
+                name="one_running_classification_a_date",
             )
         ]
 
@@ -230,7 +268,9 @@ class ScoringShard(Leased):
         abstract = False
         verbose_name = _("shard")
         verbose_name_plural = _("shards")
-        constraints = [models.UniqueConstraint(fields=["run", "number"], name="shard_number_is_unique_in_its_run")]
+        constraints = [
+            models.UniqueConstraint(fields=["run", "number"], name="shard_number_is_unique_in_its_run")
+        ]
 
     def __str__(self) -> str:
         return f"{self.run_id}/{self.number}"
@@ -244,10 +284,18 @@ class Score(models.Model):
     """
 
     customer = models.ForeignKey(
-        "segmentation.Customer", on_delete=models.CASCADE, related_name="scores", db_constraint=False, db_index=False
+        "segmentation.Customer",
+        on_delete=models.CASCADE,
+        related_name="scores",
+        db_constraint=False,
+        db_index=False,
     )
-    target = models.ForeignKey(Target, on_delete=models.CASCADE, related_name="+", db_constraint=False, db_index=False)
-    version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="+", db_constraint=False, db_index=False)
+    target = models.ForeignKey(
+        Target, on_delete=models.CASCADE, related_name="+", db_constraint=False, db_index=False
+    )
+    version = models.ForeignKey(
+        ModelVersion, on_delete=models.PROTECT, related_name="+", db_constraint=False, db_index=False
+    )
     as_of = models.DateField(_("as of"))
     input_version = models.BigIntegerField(default=0)
     value = models.FloatField(_("score"), null=True, blank=True)
@@ -257,12 +305,16 @@ class Score(models.Model):
     label = models.CharField(_("class"), max_length=64, blank=True)
     probabilities = models.BinaryField(null=True, blank=True)
     abstain_reason = models.CharField(_("why no score"), max_length=64, blank=True)
-    reasons = models.JSONField(_("reasons"), null=True, blank=True, help_text=_("Computed by a worker on request."))
+    reasons = models.JSONField(
+        _("reasons"), null=True, blank=True, help_text=_("Computed by a worker on request.")
+    )
 
     class Meta:
         verbose_name = _("score")
         verbose_name_plural = _("scores")
-        constraints = [models.UniqueConstraint(fields=["customer", "target"], name="one_current_score_a_target")]
+        constraints = [
+            models.UniqueConstraint(fields=["customer", "target"], name="one_current_score_a_target")
+        ]
 
     def __str__(self) -> str:
         return f"{self.customer_id}/{self.target_id}: {self.value}"
@@ -272,10 +324,18 @@ class ScoreHistory(models.Model):
     """Label changes and month-ends."""
 
     customer = models.ForeignKey(
-        "segmentation.Customer", on_delete=models.CASCADE, related_name="score_history", db_constraint=False, db_index=False
+        "segmentation.Customer",
+        on_delete=models.CASCADE,
+        related_name="score_history",
+        db_constraint=False,
+        db_index=False,
     )
-    target = models.ForeignKey(Target, on_delete=models.CASCADE, related_name="+", db_constraint=False, db_index=False)
-    version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="+", db_constraint=False, db_index=False)
+    target = models.ForeignKey(
+        Target, on_delete=models.CASCADE, related_name="+", db_constraint=False, db_index=False
+    )
+    version = models.ForeignKey(
+        ModelVersion, on_delete=models.PROTECT, related_name="+", db_constraint=False, db_index=False
+    )
     as_of = models.DateField(_("as of"))
     value = models.FloatField(_("score"), null=True)
     label = models.CharField(_("class"), max_length=64, blank=True)
@@ -283,7 +343,9 @@ class ScoreHistory(models.Model):
     class Meta:
         verbose_name = _("earlier score")
         verbose_name_plural = _("earlier scores")
-        constraints = [models.UniqueConstraint(fields=["customer", "target", "as_of"], name="one_history_score_a_day")]
+        constraints = [
+            models.UniqueConstraint(fields=["customer", "target", "as_of"], name="one_history_score_a_day")
+        ]
 
     def __str__(self) -> str:
         return f"{self.customer_id}/{self.target_id} {self.as_of}: {self.value}"
@@ -293,7 +355,11 @@ class InputSnapshot(models.Model):
     """What decisions saw of a customer: features, scores, segments, consent (zlib JSON), stored once an input version."""
 
     customer = models.ForeignKey(
-        "segmentation.Customer", on_delete=models.CASCADE, related_name="snapshots", db_constraint=False, db_index=False
+        "segmentation.Customer",
+        on_delete=models.CASCADE,
+        related_name="snapshots",
+        db_constraint=False,
+        db_index=False,
     )
     input_version = models.BigIntegerField()
     as_of = models.DateField()
@@ -301,7 +367,11 @@ class InputSnapshot(models.Model):
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["customer", "input_version"], name="one_snapshot_an_input_version")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["customer", "input_version"], name="one_snapshot_an_input_version"
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.customer_id} at {self.input_version}"

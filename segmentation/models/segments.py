@@ -17,7 +17,12 @@ class Segment(models.Model):
     kind = models.CharField(_("kind"), max_length=10, choices=Kind, default=Kind.RULE)
     is_active = models.BooleanField(_("active"), default=True)
     version = models.ForeignKey(
-        "segmentation.SegmentVersion", null=True, blank=True, on_delete=models.PROTECT, related_name="+", editable=False
+        "segmentation.SegmentVersion",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        editable=False,
     )
     member_count = models.PositiveIntegerField(_("members"), default=0, editable=False)
     refreshed_at = models.DateTimeField(_("refreshed"), null=True, blank=True, editable=False)
@@ -46,7 +51,9 @@ class SegmentVersion(models.Model):
     class Meta:
         verbose_name = _("segment version")
         verbose_name_plural = _("segment versions")
-        constraints = [models.UniqueConstraint(fields=["segment", "number"], name="segment_version_number_is_unique")]
+        constraints = [
+            models.UniqueConstraint(fields=["segment", "number"], name="segment_version_number_is_unique")
+        ]
 
     def __str__(self) -> str:
         return f"v{self.number}"
@@ -57,14 +64,20 @@ class Membership(models.Model):
 
     segment = models.ForeignKey(Segment, on_delete=models.CASCADE, related_name="memberships", db_index=False)
     customer = models.ForeignKey(
-        "segmentation.Customer", on_delete=models.CASCADE, related_name="memberships", db_constraint=False, db_index=False
+        "segmentation.Customer",
+        on_delete=models.CASCADE,
+        related_name="memberships",
+        db_constraint=False,
+        db_index=False,
     )
     entered_at = models.DateTimeField(_("since"), db_default=Now())
 
     class Meta:
         verbose_name = _("membership")
         verbose_name_plural = _("memberships")
-        constraints = [models.UniqueConstraint(fields=["segment", "customer"], name="customer_is_in_a_segment_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["segment", "customer"], name="customer_is_in_a_segment_once")
+        ]
         indexes = [models.Index(fields=["customer", "segment"], name="membership_by_customer")]
 
     def __str__(self) -> str:
@@ -81,7 +94,11 @@ class MembershipChange(models.Model):
 
     segment = models.ForeignKey(Segment, on_delete=models.CASCADE, related_name="changes", db_index=False)
     customer = models.ForeignKey(
-        "segmentation.Customer", on_delete=models.CASCADE, related_name="+", db_constraint=False, db_index=False
+        "segmentation.Customer",
+        on_delete=models.CASCADE,
+        related_name="+",
+        db_constraint=False,
+        db_index=False,
     )
     entered = models.BooleanField(_("entered"))
     cause = models.PositiveSmallIntegerField(_("cause"), choices=Cause)

@@ -10,7 +10,19 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 # ISO 4217 currencies whose minor unit is not a hundredth.
-MINOR_DIGITS = {"JPY": 0, "KRW": 0, "VND": 0, "CLP": 0, "ISK": 0, "UGX": 0, "BHD": 3, "KWD": 3, "OMR": 3, "TND": 3, "JOD": 3}
+MINOR_DIGITS = {
+    "JPY": 0,
+    "KRW": 0,
+    "VND": 0,
+    "CLP": 0,
+    "ISK": 0,
+    "UGX": 0,
+    "BHD": 3,
+    "KWD": 3,
+    "OMR": 3,
+    "TND": 3,
+    "JOD": 3,
+}
 
 
 def minor_digits(currency: str) -> int:
@@ -22,7 +34,9 @@ def validate_time_zone(value: str) -> None:
     try:
         ZoneInfo(value)
     except (KeyError, ValueError, OSError) as error:
-        raise ValidationError(_("“%(value)s” is not a time zone; use a name such as Europe/London."), params={"value": value}) from error
+        raise ValidationError(
+            _("“%(value)s” is not a time zone; use a name such as Europe/London."), params={"value": value}
+        ) from error
 
 
 class ProfilingBasis(models.TextChoices):
@@ -35,19 +49,28 @@ class Shop(models.Model):
 
     name = models.CharField(_("name"), max_length=100, default="My shop")
     base_currency = models.CharField(_("base currency"), max_length=3, default="GBP")
-    time_zone = models.CharField(_("time zone"), max_length=64, default="UTC", validators=[validate_time_zone])
+    time_zone = models.CharField(
+        _("time zone"), max_length=64, default="UTC", validators=[validate_time_zone]
+    )
     profiling_basis = models.CharField(
-        _("basis for profiling"), max_length=32, choices=ProfilingBasis, default=ProfilingBasis.LEGITIMATE_INTEREST
+        _("basis for profiling"),
+        max_length=32,
+        choices=ProfilingBasis,
+        default=ProfilingBasis.LEGITIMATE_INTEREST,
     )
     season_start_month = models.PositiveSmallIntegerField(
-        _("first month of the season year"), default=1, validators=[MinValueValidator(1), MaxValueValidator(12)]
+        _("first month of the season year"),
+        default=1,
+        validators=[MinValueValidator(1), MaxValueValidator(12)],
     )
     join_guests_by_email = models.BooleanField(_("join guest orders by e-mail"), default=True)
     frozen_on = models.DateField(
         _("treat this day as today"),
         null=True,
         blank=True,
-        help_text=_("For a file of past orders: everything is computed as if this were today. Empty: the real date."),
+        help_text=_(
+            "For a file of past orders: everything is computed as if this were today. Empty: the real date."
+        ),
     )
 
     class Meta:
@@ -90,7 +113,9 @@ class ExchangeRate(models.Model):
     class Meta:
         verbose_name = _("exchange rate")
         verbose_name_plural = _("exchange rates")
-        constraints = [models.UniqueConstraint(fields=["currency", "day"], name="one_rate_a_currency_and_day")]
+        constraints = [
+            models.UniqueConstraint(fields=["currency", "day"], name="one_rate_a_currency_and_day")
+        ]
 
     def __str__(self) -> str:
         return f"{self.currency} {self.day}: {self.rate}"

@@ -1,0 +1,79 @@
+"""The Celery application: `celery -A workers.celery worker`. What each job needs stands in workers/queues.py."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("POLARS_MAX_THREADS", os.environ.get("POLARS_MAX_THREADS", "2"))
+
+from celery import Celery, signals
+from django.conf import settings
+from kombu import Exchange, Queue
+
+from workers import queues, schedule
+
+app = Celery("tierwise")
+_broker = settings.CELERY_BROKER_URL
+_is_amqp = _broker.startswith(("amqp", "pyamqp"))
+
+
+def _queue(name: str) -> Queue:
+    """RabbitMQ gets quorum queues: a message is on disk before it is confirmed, and endless redelivery stops."""
+    arguments = {"x-queue-type": "quorum", "x-delivery-limit": 5} if _is_amqp else None
+    return Queue(
+        name, Exchange(name, type="direct", durable=True), routing_key=name, queue_arguments=arguments
+    )
+
+
+def _transport_options() -> dict[str, object]:
+    if _is_amqp:
+        return {"confirm_publish": True, "max_retries": 1, "interval_start": 0, "interval_max": 0.2}
+    if _broker.startswith("redis"):
+        # Longer than any late-acknowledged job may run, or Redis hands it to a second worker.
+        longest = max(policy.hard_limit for policy in queues.POLICIES.values() if policy.late)
+        return {"visibility_timeout": longest + 60, "socket_connect_timeout": 1, "socket_timeout": 5}
+    return {}
+
+
+app.conf.update(
+    broker_url=_broker,
+    broker_connection_timeout=1,
+    broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,
+    broker_transport_options=_transport_options(),
+    accept_content=["json"],
+    task_serializer="json",
+    task_ignore_result=True,
+    task_store_errors_even_if_ignored=False,
+    task_acks_late=True,
+    task_reject_on_worker_lost=True,
+    task_create_missing_queues=False,
+    task_default_queue="default",
+    task_queues=[_queue(name) for name in queues.QUEUES],
+    task_routes={
+        job.value: {"queue": policy.queue, "routing_key": policy.queue}
+        for job, policy in queues.POLICIES.items()
+    },
+    worker_prefetch_multiplier=1,
+    worker_concurrency=int(os.environ.get("CONCURRENCY", "2")),
+    worker_max_tasks_per_child=500,
+    worker_max_memory_per_child=1_500_000,
+    worker_cancel_long_running_tasks_on_connection_loss=True,
+    worker_hijack_root_logger=False,
+    worker_enable_remote_control=False,
+    worker_send_task_events=False,
+    timezone="UTC",
+    # In memory: nothing is scheduled that a second beat, or a beat that forgot, could do twice.
+    beat_scheduler="celery.beat:Scheduler",
+    beat_max_loop_interval=5,
+    beat_schedule=schedule.BEAT,
+    imports=["workers.tasks"],
+)
+
+if _broker.startswith("embedded"):
+
+    @signals.worker_init.connect
+    def _register_transport(**kwargs: object) -> None:
+        import workers.transport  # noqa: F401

@@ -1,0 +1,15 @@
+"""What beat nudges. Each job looks at the rows and does nothing when nothing is due."""
+
+from __future__ import annotations
+
+from segmentation.jobs import Job
+
+SWEEP_SECONDS = 10.0
+NIGHTLY_CHECK_SECONDS = 600.0
+PRUNE_SECONDS = 3600.0
+
+BEAT = {
+    "sweep": {"task": Job.SWEEP.value, "schedule": SWEEP_SECONDS, "options": {"expires": SWEEP_SECONDS}},
+    "nightly": {"task": Job.NIGHTLY.value, "schedule": NIGHTLY_CHECK_SECONDS, "options": {"expires": 60}},
+    "prune": {"task": Job.PRUNE.value, "schedule": PRUNE_SECONDS, "options": {"expires": 60}},
+}

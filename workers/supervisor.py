@@ -1,0 +1,113 @@
+"""Training in a spawned child: a crash, an out-of-memory kill or a cancel ends only the child."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import timedelta
+from typing import IO
+
+import structlog
+from django.conf import settings
+
+from segmentation import leases, training_runs
+from segmentation.models import LeaseState, TrainingRun
+
+log = structlog.get_logger(__name__)
+
+LEASE = timedelta(seconds=60)
+RENEW_EVERY = 10.0
+POLL_EVERY = 1.0
+TERMINATE_GRACE = 5.0
+PR_SET_PDEATHSIG = 1
+
+
+def train(run_id: int) -> None:
+    """Claim the run, train it in a child, keep the lease alive, and say how it ended if the child could not."""
+    run = training_runs.claim(run_id)
+    if run is None:
+        return
+    with tempfile.TemporaryFile() as output:
+        child = _spawn(run, output)
+        try:
+            _watch(run, child)
+        except leases.Cancelled:
+            _stop(child)
+            training_runs.cancel(run)
+        except leases.LeaseLost:
+            _stop(child)
+            log.warning("training.lease_lost", run=run.pk)
+        else:
+            _conclude(run, child.returncode, output)
+        finally:
+            _stop(child)
+
+
+def _spawn(run: TrainingRun, output: IO[bytes]) -> subprocess.Popen[bytes]:
+    """A fresh interpreter: CUDA must not be used in a forked child (pytorch issue 40403)."""
+    command = [
+        sys.executable,
+        str(settings.BASE_DIR / "manage.py"),
+        "train_run",
+        str(run.pk),
+        "--fence",
+        str(run.fence),
+    ]
+    return subprocess.Popen(  # noqa: S603
+        command,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        preexec_fn=_die_with_parent,
+        env={**os.environ, "DEVICE": settings.WORKER_DEVICE},
+        start_new_session=True,
+    )
+
+
+def _die_with_parent() -> None:
+    """A killed supervisor must not leave a trainer behind (Linux; elsewhere the lost lease stops it)."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _watch(run: TrainingRun, child: subprocess.Popen[bytes]) -> None:
+    renewed = 0.0
+    while child.poll() is None:
+        if time.monotonic() - renewed > RENEW_EVERY:
+            leases.renew(run, lease=LEASE)
+            renewed = time.monotonic()
+        elif TrainingRun.objects.filter(pk=run.pk, cancel_requested=True).exists():
+            raise leases.Cancelled
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(POLL_EVERY)
+
+
+def _stop(child: subprocess.Popen[bytes]) -> None:
+    if child.poll() is not None:
+        return
+    child.terminate()
+    try:
+        child.wait(TERMINATE_GRACE)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+
+
+def _conclude(run: TrainingRun, returncode: int, output: IO[bytes]) -> None:
+    """The child writes its own end; one that died without a word is reported with its last lines."""
+    run.refresh_from_db()
+    if run.state != LeaseState.RUNNING:
+        return
+    if run.cancel_requested:
+        training_runs.cancel(run)
+        return
+    output.seek(max(0, output.seek(0, os.SEEK_END) - 2000))
+    tail = output.read().decode(errors="replace").strip()
+    reason = f"signal {-returncode}" if returncode < 0 else f"exit status {returncode}"
+    training_runs.fail(run, f"the training process ended with {reason}. {tail}".strip())

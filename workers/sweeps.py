@@ -1,0 +1,86 @@
+"""Catching up: whatever a lost message left behind is found in the rows and nudged again."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import structlog
+from django.db import transaction
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from crm_integration import inbox, outbox
+from segmentation import leases, scoring_runs, training_runs
+from segmentation.jobs import Job, enqueue
+from segmentation.models import (
+    DueCustomer,
+    ImportRun,
+    LeaseState,
+    ScoringRun,
+    ScoringShard,
+    Shop,
+    TrainingRun,
+)
+from workers.models import PeriodicRun
+
+log = structlog.get_logger(__name__)
+
+BATCH = 500
+# A row this late has probably lost its message; fresher ones still have a nudge on its way.
+LATE = timedelta(seconds=10)
+NIGHTLY_HOUR = 2
+
+
+def nudge_late_rows() -> None:
+    """Re-nudge every kind of row that is due and late, or whose claim ran out."""
+    for message_id in inbox.due_ids(limit=BATCH):
+        enqueue(Job.PROCESS_INBOUND, message_id=message_id)
+    for message_id in outbox.due_ids(limit=BATCH):
+        enqueue(Job.DELIVER, message_id=message_id)
+    if leases.claimable(DueCustomer.objects.all()).exists():
+        enqueue(Job.RESCORE_DUE)
+    for run_id in _late(ScoringShard).filter(run__state="running").values_list("run_id", flat=True)[:BATCH]:
+        enqueue(Job.RUN_SHARD, run_id=run_id)
+    for run_id in _finished_runs():
+        enqueue(Job.FINISH_SCORING_RUN, run_id=run_id)
+    for run_id in _late(TrainingRun).values_list("pk", flat=True)[:BATCH]:
+        enqueue(Job.RUN_TRAINING, run_id=run_id)
+    for run_id in _late(ImportRun).values_list("pk", flat=True)[:BATCH]:
+        enqueue(Job.IMPORT_FILE, run_id=run_id)
+    training_runs.release_abandoned()
+
+
+def _late(model: type[ScoringShard] | type[TrainingRun] | type[ImportRun]):  # type: ignore[no-untyped-def]
+    waiting = Q(state=LeaseState.QUEUED, run_after__lt=Now() - LATE)
+    return model._default_manager.filter(waiting | Q(state=LeaseState.RUNNING, lease_until__lt=Now()))
+
+
+def _finished_runs() -> list[int]:
+    open_shards = ScoringShard.objects.filter(state__in=[LeaseState.QUEUED, LeaseState.RUNNING])
+    running = ScoringRun.objects.filter(state=ScoringRun.State.RUNNING)
+    return list(running.exclude(shards__in=open_shards).values_list("pk", flat=True)[:BATCH])
+
+
+def first_this_period(job: Job, period: str) -> bool:
+    """True for one caller a period, however many beats there are."""
+    with transaction.atomic():
+        return PeriodicRun.objects.get_or_create(job=job.value, period=period)[1]
+
+
+def start_nightly_classification() -> None:
+    """Once a day, after two at night in the shop's time zone, classify everyone as of that day's end."""
+    shop = Shop.get()
+    local = timezone.now().astimezone(shop.zone)
+    if shop.frozen_on or local.hour < NIGHTLY_HOUR:
+        return
+    if first_this_period(Job.NIGHTLY, local.date().isoformat()):
+        scoring_runs.start()
+
+
+def prune_once_a_day() -> None:
+    """Retention, once a day (see `prune`)."""
+    if first_this_period(Job.PRUNE, timezone.now().date().isoformat()):
+        from django.core.management import call_command
+
+        call_command("prune")

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from segmentation.jobs import Job
+from workers.tasks.base import task
+
+
+@task(Job.SWEEP)
+def sweep() -> None:
+    from workers import sweeps
+
+    sweeps.nudge_late_rows()
+
+
+@task(Job.NIGHTLY)
+def nightly() -> None:
+    from workers import sweeps
+
+    sweeps.start_nightly_classification()
+
+
+@task(Job.PRUNE)
+def prune() -> None:
+    from workers import sweeps
+
+    sweeps.prune_once_a_day()
+
+
+@task(Job.IMPORT_FILE)
+def import_file(run_id: int) -> None:
+    from segmentation import imports
+
+    imports.run_queued(run_id)

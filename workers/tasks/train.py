@@ -1,0 +1,11 @@
+from __future__ import annotations
+
+from segmentation.jobs import Job
+from workers.tasks.base import task
+
+
+@task(Job.RUN_TRAINING)
+def run(run_id: int) -> None:
+    from workers import supervisor
+
+    supervisor.train(run_id)
