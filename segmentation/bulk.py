@@ -5,6 +5,9 @@ model field names or attnames. Columns left out take the database's default, nev
 the transaction.
 """
 
+# Every name in these statements comes from a model's own columns; values are always parameters.
+# ruff: noqa: S608
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -51,7 +54,7 @@ def insert(
     if not values:
         return 0
     table = _quoted(model._meta.db_table)
-    names = ", ".join(_quoted(field.column) for field in fields)
+    names = ", ".join(_column(field) for field in fields)
     conflict = _conflict(model, on_conflict)
     if connection.vendor == "sqlite":
         marks = ", ".join(["%s"] * len(fields))
@@ -75,17 +78,16 @@ def update(
         return 0
     table = _quoted(model._meta.db_table)
     key_fields = _fields(model, keys)
-    key_names = [field.column for field in key_fields]
-    changed = [field for field in fields if field.column not in key_names]
+    changed = [field for field in fields if field not in key_fields]
     if connection.vendor == "sqlite":
         order = [fields.index(field) for field in (*changed, *key_fields)]
-        sets = ", ".join(f"{_quoted(field.column)} = %s" for field in changed)
-        where = " AND ".join(f"{_quoted(name)} = %s" for name in key_names)
+        sets = ", ".join(f"{_column(field)} = %s" for field in changed)
+        where = " AND ".join(f"{_column(field)} = %s" for field in key_fields)
         return _many(
             f"UPDATE {table} SET {sets} WHERE {where}", [tuple(row[i] for i in order) for row in values]
         )
-    sets = ", ".join(f"{_quoted(field.column)} = s.{_quoted(field.column)}" for field in changed)
-    where = " AND ".join(f"t.{_quoted(name)} = s.{_quoted(name)}" for name in key_names)
+    sets = ", ".join(f"{_column(field)} = s.{_column(field)}" for field in changed)
+    where = " AND ".join(f"t.{_column(field)} = s.{_column(field)}" for field in key_fields)
     return _from_source(fields, values, f"UPDATE {table} t SET {sets} FROM {{source}} s WHERE {where}")
 
 
@@ -97,9 +99,9 @@ def delete(model: type[models.Model], keys: Sequence[str], rows: Rows) -> int:
         return 0
     table = _quoted(model._meta.db_table)
     if connection.vendor == "sqlite":
-        where = " AND ".join(f"{_quoted(field.column)} = %s" for field in fields)
+        where = " AND ".join(f"{_column(field)} = %s" for field in fields)
         return _many(f"DELETE FROM {table} WHERE {where}", values)
-    where = " AND ".join(f"t.{_quoted(field.column)} = s.{_quoted(field.column)}" for field in fields)
+    where = " AND ".join(f"t.{_column(field)} = s.{_column(field)}" for field in fields)
     return _from_source(fields, values, f"DELETE FROM {table} t USING {{source}} s WHERE {where}")
 
 
@@ -159,8 +161,8 @@ def _conflict(model: type[models.Model], on_conflict: OnConflict) -> str:
         return ""
     if on_conflict == "ignore":
         return "ON CONFLICT DO NOTHING"
-    keys = ", ".join(_quoted(field.column) for field in _fields(model, on_conflict.keys))
-    columns = [_quoted(field.column) for field in _fields(model, on_conflict.columns)]
+    keys = ", ".join(_column(field) for field in _fields(model, on_conflict.keys))
+    columns = [_column(field) for field in _fields(model, on_conflict.columns)]
     sets = ", ".join(f"{column} = excluded.{column}" for column in columns)
     conditions = _conditions(model, on_conflict, columns)
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
@@ -171,7 +173,7 @@ def _conditions(model: type[models.Model], rule: Update, columns: Sequence[str])
     table = _quoted(model._meta.db_table)
     conditions = []
     if rule.newer:
-        newer = [_quoted(field.column) for field in _fields(model, rule.newer)]
+        newer = [_column(field) for field in _fields(model, rule.newer)]
         new, old = (", ".join(f"{side}.{column}" for column in newer) for side in ("excluded", table))
         conditions.append(f"({new}) {'>=' if rule.or_equal else '>'} ({old})")
     if rule.changed:
@@ -189,7 +191,7 @@ def _many(sql: str, values: list[tuple[Any, ...]]) -> int:
 def _from_source(fields: Sequence[models.Field[Any, Any]], values: list[tuple[Any, ...]], sql: str) -> int:
     """Run `sql` (PostgreSQL) with {source} a row source that has the fields' columns."""
     types = [_type(field) for field in fields]
-    names = [_quoted(field.column) for field in fields]
+    names = [_column(field) for field in fields]
     with connection.cursor() as cursor:
         if len(values) < COPY_FROM:
             arrays = ", ".join(f"%s::{kind}[]" for kind in types)
@@ -217,6 +219,10 @@ def _copy(cursor: Any, sql: str, values: Iterable[tuple[Any, ...]]) -> None:
     with connection.wrap_database_errors, cursor.copy(sql) as copy:
         for row in values:
             copy.write_row(row)
+
+
+def _column(field: models.Field[Any, Any]) -> str:
+    return _quoted(str(field.column))
 
 
 def _quoted(name: str) -> str:
