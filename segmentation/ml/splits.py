@@ -1,0 +1,68 @@
+"""Who may be learned from and who may not: splits by time and by customer, and checks against leaks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import numpy as np
+
+from segmentation.ml.schema import Frame, LearningError
+
+
+@dataclass(frozen=True)
+class Origin:
+    """One backtest: learn from `train` cutoffs, test on `test`; every training label ends by `test`."""
+
+    train: tuple[date, ...]
+    test: date
+
+
+def origin(cutoffs: Iterable[date], test: date, *, horizon_days: int) -> Origin:
+    """The cutoffs whose label window [cutoff, cutoff + horizon) is over at the test cutoff."""
+    horizon = timedelta(days=horizon_days)
+    train = tuple(cutoff for cutoff in sorted(set(cutoffs)) if cutoff + horizon <= test)
+    if not train:
+        raise LearningError(
+            f"No training cutoff has its {horizon_days} days of labels complete by {test}. "
+            "Choose a later test date or add older data."
+        )
+    return Origin(train=train, test=test)
+
+
+def rows_at(frame: Frame, cutoffs: Iterable[date]) -> Frame:
+    """The rows of these cutoffs, in their order."""
+    wanted = np.array(list(cutoffs), dtype="datetime64[D]")
+    return frame.take(np.isin(frame.cutoffs.astype("datetime64[D]"), wanted))
+
+
+def stable_share(ids: np.ndarray, *, salt: int) -> np.ndarray:
+    """(n,) a number in [0, 1) per id that never changes: splitmix64 of id and salt."""
+    with np.errstate(over="ignore"):
+        z = ids.astype(np.int64).view(np.uint64) + np.uint64(salt + 1) * np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        z = z ^ (z >> np.uint64(31))
+    return (z >> np.uint64(11)).astype(np.float64) / float(1 << 53)
+
+
+def hold_out_customers(frame: Frame, share: float, *, salt: int = 0) -> tuple[Frame, Frame]:
+    """(rest, held out): all rows of a customer fall on one side, whatever else is in the frame."""
+    held = stable_share(frame.ids, salt=salt) < share
+    if held.all() or not held.any():
+        raise LearningError(
+            f"Holding out {share:.0%} of {len(np.unique(frame.ids))} customers leaves one side empty. "
+            "Add customers."
+        )
+    return frame.take(~held), frame.take(held)
+
+
+def shared_rows(train: Frame, test: Frame) -> int:
+    """Test rows whose features and labels repeat a training row: many of them mean a leak."""
+    return int(np.isin(_fingerprints(test), _fingerprints(train)).sum())
+
+
+def _fingerprints(frame: Frame) -> np.ndarray:
+    labelled = frame.x.with_columns(**{f"label.{name}": values for name, values in frame.labels.items()})
+    return labelled.hash_rows(seed=0).to_numpy()
