@@ -1,0 +1,165 @@
+"""Reading untrusted JSON by field, with a sentence for whatever is wrong. Values are never repeated in the sentences."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+import orjson
+from django.utils.translation import gettext as _
+
+_AMOUNT = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,6})?")
+MAX_WHOLE = 2**53
+
+
+class BadField(ValueError):
+    """A field is missing or not what it should be; the message names the field."""
+
+
+def load_object(body: bytes) -> dict[str, Any]:
+    """The JSON object in `body`. Raises BadField; depth, numbers and text that cannot be stored are refused here.
+
+    Where a name appears twice in an object the last one counts.
+    """
+    try:
+        content = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise BadField(
+            _("The body is not JSON that can be read (line %(line)d, column %(column)d).")
+            % {"line": error.lineno, "column": error.colno}
+        ) from error
+    if not isinstance(content, dict):
+        raise BadField(_("The body must be a JSON object: {...}."))
+    return content
+
+
+@dataclass(frozen=True)
+class Fields:
+    """The fields of one JSON object; `path` is where it stands, for the sentences."""
+
+    values: Mapping[str, Any]
+    path: str = ""
+
+    def name(self, field: str) -> str:
+        return f"{self.path}.{field}" if self.path else field
+
+    def has(self, field: str) -> bool:
+        return self.values.get(field) is not None
+
+    def text(self, field: str, *, most: int, required: bool = False) -> str:
+        """Text, or a whole number written as text (ids are often numbers); empty when absent."""
+        value = self.values.get(field)
+        if isinstance(value, int) and not isinstance(value, bool):
+            value = str(value)
+        if value is None or value == "":
+            if required:
+                raise BadField(_("%(field)s is missing.") % {"field": self.name(field)})
+            return ""
+        if not isinstance(value, str):
+            raise BadField(_("%(field)s must be text.") % {"field": self.name(field)})
+        if "\x00" in value:
+            raise BadField(_("%(field)s contains a NUL character.") % {"field": self.name(field)})
+        if len(value) > most:
+            raise BadField(
+                _("%(field)s is %(length)d characters long; at most %(most)d are kept.")
+                % {"field": self.name(field), "length": len(value), "most": most}
+            )
+        return value.strip()
+
+    def prose(self, field: str, *, most: int) -> str:
+        """A customer's own words: cut at `most` characters, without characters that cannot be stored."""
+        value = self.values.get(field)
+        if value is None:
+            return ""
+        if not isinstance(value, str):
+            raise BadField(_("%(field)s must be text.") % {"field": self.name(field)})
+        return value.replace("\x00", "").strip()[:most]
+
+    def amount(self, field: str) -> Decimal | None:
+        """Money in major units: 19.99 or "19.99"; None when absent."""
+        value = self.values.get(field)
+        if value is None:
+            return None
+        text = repr(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+        if not isinstance(text, str) or not _AMOUNT.fullmatch(text):
+            raise BadField(
+                _('%(field)s must be an amount such as 19.99 or "19.99".') % {"field": self.name(field)}
+            )
+        return Decimal(text)
+
+    def whole(self, field: str, *, default: int, least: int = 0, most: int = MAX_WHOLE) -> int:
+        value = self.values.get(field)
+        if value is None:
+            return default
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            raise BadField(
+                _("%(field)s must be a whole number from %(least)d to %(most)d.")
+                % {"field": self.name(field), "least": least, "most": most}
+            )
+        return value
+
+    def number(self, field: str) -> float | None:
+        value = self.values.get(field)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise BadField(_("%(field)s must be a number.") % {"field": self.name(field)})
+        return float(value)
+
+    def moment(self, field: str) -> datetime | None:
+        """A time with its time zone (ISO 8601, such as 2026-11-01T10:00:00Z); None when absent."""
+        value = self.values.get(field)
+        if value is None:
+            return None
+        try:
+            found = datetime.fromisoformat(value) if isinstance(value, str) else None
+        except ValueError:
+            found = None
+        if found is None or found.utcoffset() is None:
+            raise BadField(
+                _("%(field)s must be a time with its zone, such as 2026-11-01T10:00:00Z.")
+                % {"field": self.name(field)}
+            )
+        return found
+
+    def day(self, field: str) -> date | None:
+        value = self.values.get(field)
+        if value is None:
+            return None
+        try:
+            return date.fromisoformat(value) if isinstance(value, str) else _refuse_day()
+        except ValueError as error:
+            raise BadField(_("%(field)s must be a day such as 1990-04-01.") % {"field": self.name(field)}) from error
+
+    def object(self, field: str, *, required: bool = False) -> Fields | None:
+        value = self.values.get(field)
+        if value is None and not required:
+            return None
+        if not isinstance(value, dict):
+            raise BadField(_("%(field)s must be an object: {...}.") % {"field": self.name(field)})
+        return Fields(value, self.name(field))
+
+    def objects(self, field: str, *, most: int) -> list[Fields]:
+        """A list of objects; empty when absent."""
+        value = self.values.get(field)
+        if value is None:
+            return []
+        if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
+            raise BadField(_("%(field)s must be a list of objects: [{...}].") % {"field": self.name(field)})
+        if len(value) > most:
+            raise BadField(
+                _("%(field)s holds %(count)d entries; at most %(most)d are taken at once.")
+                % {"field": self.name(field), "count": len(value), "most": most}
+            )
+        return [Fields(entry, f"{self.name(field)}[{number}]") for number, entry in enumerate(value)]
+
+
+def _refuse_day() -> date:
+    raise ValueError

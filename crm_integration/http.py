@@ -1,0 +1,223 @@
+"""The only outbound HTTP client: no redirects, no proxies, addresses checked after one resolution and pinned."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import requests
+import urllib3
+from django.utils.translation import gettext as _
+from requests.adapters import HTTPAdapter
+from requests_hardened import Config, HTTPSession
+from requests_hardened.ip_filter import InvalidIPAddress
+from requests_hardened.ip_filter_adapter import IPFilterAdapter
+
+from crm_integration import addresses
+
+MAX_ANSWER_BYTES = 64 * 1024
+USER_AGENT = "Tierwise/1"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Seconds: to connect, between two pieces of the answer, and in all."""
+
+    connect: float = 3
+    read: float = 15
+    total: float = 20
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the receiver said; `body` is cut at 64 KiB."""
+
+    status: int
+    body: bytes
+    retry_after: timedelta | None = None
+
+    @property
+    def is_success(self) -> bool:
+        return 200 <= self.status < 300
+
+
+class DeliveryError(Exception):
+    """No answer. `permanent`: trying again cannot help until someone changes the connection."""
+
+    def __init__(self, message: str, *, permanent: bool = False) -> None:
+        super().__init__(message)
+        self.permanent = permanent
+
+
+def post(url: str, *, body: bytes, headers: Mapping[str, str], limits: Limits = Limits()) -> Answer:  # noqa: B008
+    """POST once and return the answer, whatever its status. Raises DeliveryError when there is none.
+
+    Call it outside of any transaction: it may take `limits.total` seconds.
+    """
+    try:
+        addresses.check(url)
+    except addresses.AddressRefused as refusal:
+        raise DeliveryError(str(refusal), permanent=True) from refusal
+    deadline = _Deadline(limits.total)
+    with _Session(_GuardedAdapter(deadline)) as session, deadline:
+        try:
+            response = session.post(
+                url,
+                data=body,
+                headers={**headers, "Accept-Encoding": "identity"},
+                timeout=(limits.connect, limits.read),
+                stream=True,
+            )
+            return _answer(response)
+        except requests.RequestException as error:
+            raise _explained(error, limits=limits, ran_out=deadline.has_passed) from error
+        except (UnicodeError, urllib3.exceptions.LocationParseError) as error:
+            raise DeliveryError(_("The host name in the address is not valid."), permanent=True) from error
+
+
+def _answer(response: requests.Response) -> Answer:
+    body = b""
+    # The status decides; an answer that breaks off half-way has still been given.
+    with suppress(urllib3.exceptions.HTTPError, OSError, ValueError):
+        body = response.raw.read(MAX_ANSWER_BYTES, decode_content=False) or b""
+    return Answer(response.status_code, body, _retry_after(response.headers.get("Retry-After", "")))
+
+
+def _explained(error: requests.RequestException, *, limits: Limits, ran_out: bool) -> DeliveryError:
+    if isinstance(error, InvalidIPAddress):
+        return DeliveryError(
+            _("The host resolves to a private or reserved address (%(ip)s); deliveries do not go there.")
+            % {"ip": error},
+            permanent=True,
+        )
+    if ran_out:
+        return DeliveryError(_("No complete answer within %(seconds)s seconds.") % {"seconds": limits.total})
+    if isinstance(error, requests.ConnectTimeout):
+        return DeliveryError(_("No connection within %(seconds)s seconds.") % {"seconds": limits.connect})
+    if isinstance(error, requests.Timeout):
+        return DeliveryError(_("No answer within %(seconds)s seconds.") % {"seconds": limits.read})
+    if isinstance(error, requests.exceptions.SSLError):
+        return DeliveryError(_("The certificate of the receiver could not be verified."))
+    if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema):
+        return DeliveryError(_("This is not a web address."), permanent=True)
+    return DeliveryError(_("The receiver could not be reached (%(error)s).") % {"error": type(error).__name__})
+
+
+def _retry_after(value: str, now: datetime | None = None) -> timedelta | None:
+    """Seconds or an HTTP date (RFC 9110, 10.2.3); None when absent, unreadable or in the past."""
+    if value.isascii() and value.isdigit():
+        return timedelta(seconds=min(int(value[:9]), 7 * 24 * 3600))
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    wait = moment.replace(tzinfo=moment.tzinfo or UTC) - (now or datetime.now(UTC))
+    return wait if wait > timedelta(0) else None
+
+
+class _Deadline:
+    """Cuts the connection when the whole exchange takes too long: timeouts alone let a receiver drip for hours."""
+
+    def __init__(self, seconds: float) -> None:
+        self.has_passed = False
+        self._sockets: list[socket.socket] = []
+        self._timer = threading.Timer(seconds, self._pass)
+        self._timer.daemon = True
+
+    def watch(self, connected: socket.socket) -> None:
+        self._sockets.append(connected)
+        if self.has_passed:
+            self._cut()
+
+    def _pass(self) -> None:
+        self.has_passed = True
+        self._cut()
+
+    def _cut(self) -> None:
+        for connected in self._sockets:
+            with suppress(OSError):
+                # Not SSLSocket.shutdown, which would take the TLS state away from the thread that is reading.
+                socket.socket.shutdown(connected, socket.SHUT_RDWR)
+
+    def __enter__(self) -> _Deadline:
+        self._timer.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._timer.cancel()
+
+
+class _Session(HTTPSession):
+    def __init__(self, adapter: HTTPAdapter) -> None:
+        super().__init__(
+            Config(
+                ip_filter_enable=False,
+                ip_filter_allow_loopback_ips=False,
+                never_redirect=True,
+                default_timeout=(Limits.connect, Limits.read),
+                user_agent_override=USER_AGENT,
+            )
+        )
+        # Proxies and .netrc of the environment would carry the message somewhere that was never checked.
+        self.trust_env = False
+        self.adapters.clear()
+        self.mount("https://", adapter)
+        self.mount("http://", adapter)
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """None: even when redirects are off, requests would read the whole body of one to prepare the next request."""
+        return None
+
+
+class _GuardedAdapter(IPFilterAdapter):
+    """Decides on the host and port that are really connected to, not on a second reading of the address."""
+
+    def __init__(self, deadline: _Deadline) -> None:
+        super().__init__(is_https_proto=True)
+        self._deadline = deadline
+
+    def build_connection_pool_key_attributes(
+        self, request: requests.PreparedRequest, verify: Any, cert: Any = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        endpoint = _checked(request.url or "")
+        if endpoint.is_allowed_by_operator:
+            return HTTPAdapter.build_connection_pool_key_attributes(self, request, verify, cert)
+        host, pool = super().build_connection_pool_key_attributes(request, verify, cert)
+        try:
+            addresses.check_resolved(host["host"], endpoint)
+        except addresses.AddressRefused as refusal:
+            raise InvalidIPAddress(host["host"]) from refusal
+        return host, pool
+
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+        pool = super().get_connection_with_tls_context(*args, **kwargs)
+        new_connection = pool.ConnectionCls
+
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            connection = new_connection(*args, **kwargs)
+            connect = connection.connect
+
+            def connect_and_watch() -> None:
+                connect()
+                self._deadline.watch(connection.sock)
+
+            connection.connect = connect_and_watch
+            return connection
+
+        pool.ConnectionCls = watched
+        return pool
+
+
+def _checked(url: str) -> addresses.Endpoint:
+    try:
+        return addresses.check(url)
+    except addresses.AddressRefused as refusal:
+        raise InvalidIPAddress(str(refusal)) from refusal
+
+
