@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import dataclass
 
-from ..kinds import EventKind
+import numpy as np
+from numpy.typing import NDArray
+
+from segmentation.kinds import EventKind
+
 from . import texts
 from .baskets import Lines
 from .catalogue import Catalogue
@@ -15,9 +19,36 @@ from .population import Bools, Ints, Population
 
 RETURNS_PER_PLEASURE = -0.8
 PART_RETURN_SHARE = 0.4
+REVIEW_PER_FEELING = 0.5
+STARS_FOR_NO_FEELING = 3.7
+STARS_PER_PLEASURE = 0.95
+STARS_SD = 0.45
 TICKET_LOGIT = -2.9
+TICKETS_PER_PLEASURE = -0.8
+COMPLAINT_SHARE = 0.45  # of the tickets of angry customers
+ANGRY_BELOW = -1.0
 CHARGEBACK_SHARE = 0.5
 MALICIOUS_REVIEWS = (3, 4.0)  # at least, and the Poisson mean on top
+
+
+@dataclass(frozen=True, eq=False)
+class _Sold:
+    """The orders and how each of them pleased; arrays (orders,), but `items` (products,)."""
+
+    people: Population
+    orders: Orders
+    lines: Lines
+    clock: Clock
+    pleasure: Floats
+    first_product: Ints
+    items: NDArray[np.object_]  # what people call each product
+
+    def later(self, rows: Ints, days: Floats) -> Ints:
+        """The second that lies `days` after each of the orders `rows`."""
+        return self.clock.seconds(self.orders.time[rows]) + (days * SECONDS_A_DAY).astype(np.int64)
+
+    def about(self, rows: Ints) -> list[str]:
+        return self.items[self.first_product[rows]].tolist()
 
 
 def draw(
@@ -31,41 +62,40 @@ def draw(
     clock: Clock,
 ) -> EventLines:
     """All that follows the orders, whenever it happens; `words` draws the sentences."""
-    pleasure = people.satisfaction[orders.owner] + orders.experience
-    first_product = lines.product[np.searchsorted(lines.order, np.arange(len(orders)))]
-    items = np.array(texts.item_names(catalogue.names), dtype=object)
-    returned = _returned(rng, people, orders, lines, pleasure)
+    sold = _Sold(
+        people=people,
+        orders=orders,
+        lines=lines,
+        clock=clock,
+        pleasure=people.satisfaction[orders.owner] + orders.experience,
+        first_product=lines.product[np.searchsorted(lines.order, np.arange(len(orders)))],
+        items=np.array(texts.item_names(catalogue.names), dtype=object),
+    )
+    returned = _returned(rng, sold)
     has_return = np.bincount(lines.order[returned], minlength=len(orders)) > 0
-    shared = (orders, first_product, items, clock)
-    parts = [
-        _refunds(rng, orders, lines, returned, clock),
-        _reviews(rng, words, *shared, pleasure=pleasure, people=people),
-        _tickets(rng, words, *shared, pleasure=pleasure, has_return=has_return),
-        _chargebacks(rng, words, *shared, people=people),
-        _malicious_reviews(rng, words, orders, items, clock, people=people, catalogue=catalogue),
-    ]
-    return concatenate(parts)
-
-
-def _later(clock: Clock, time: Floats, days: Floats) -> Ints:
-    return clock.seconds(time) + (days * SECONDS_A_DAY).astype(np.int64)
+    return concatenate(
+        [
+            _refunds(rng, sold, returned),
+            _reviews(rng, words, sold),
+            *_tickets(rng, words, sold, has_return),
+            _chargebacks(rng, words, sold),
+            _malicious_reviews(rng, words, sold),
+        ]
+    )
 
 
 def _happens(rng: np.random.Generator, logit: Floats) -> Bools:
     return rng.random(len(logit)) < 1 / (1 + np.exp(-logit))
 
 
-def _returned(
-    rng: np.random.Generator, people: Population, orders: Orders, lines: Lines, pleasure: Floats
-) -> Bools:
-    logit = people.return_logit[orders.owner] + RETURNS_PER_PLEASURE * pleasure
-    return _happens(rng, logit[lines.order])
+def _returned(rng: np.random.Generator, sold: _Sold) -> Bools:
+    logit = sold.people.return_logit[sold.orders.owner] + RETURNS_PER_PLEASURE * sold.pleasure
+    return _happens(rng, logit[sold.lines.order])
 
 
-def _refunds(
-    rng: np.random.Generator, orders: Orders, lines: Lines, returned: Bools, clock: Clock
-) -> EventLines:
+def _refunds(rng: np.random.Generator, sold: _Sold, returned: Bools) -> EventLines:
     """One refund an order, 3 to about 30 days later, at the price paid; sometimes not every piece."""
+    orders, lines = sold.orders, sold.lines
     delay = 3 + rng.gamma(2.0, 5.0, len(orders))
     row = np.flatnonzero(returned)
     order = lines.order[row]
@@ -74,7 +104,7 @@ def _refunds(
     quantity = np.where(partly, 1 + (rng.random(len(row)) * (whole - 1)).astype(np.int64), whole)
     return event_lines(
         owner=orders.owner[order],
-        second=_later(clock, orders.time[order], delay[order]),
+        second=sold.later(order, delay[order]),
         kind=EventKind.REFUNDED,
         order=orders.position[order],
         product=lines.product[row],
@@ -84,69 +114,56 @@ def _refunds(
     )
 
 
-def _reviews(
-    rng: np.random.Generator,
-    words: np.random.Generator,
-    orders: Orders,
-    product: Ints,
-    items: np.ndarray,
-    clock: Clock,
-    *,
-    pleasure: Floats,
-    people: Population,
-) -> EventLines:
+def _reviews(rng: np.random.Generator, words: np.random.Generator, sold: _Sold) -> EventLines:
     """People with strong feelings review more; stars follow the feeling with some noise."""
-    written = np.flatnonzero(_happens(rng, people.review_logit[orders.owner] + 0.5 * np.abs(pleasure)))
-    feeling = 3.7 + 0.95 * pleasure[written] + rng.normal(0, 0.45, len(written))
-    rating = np.clip(np.round(feeling), 1, 5).astype(np.int64)
+    orders = sold.orders
+    logit = sold.people.review_logit[orders.owner] + REVIEW_PER_FEELING * np.abs(sold.pleasure)
+    written = np.flatnonzero(_happens(rng, logit))
+    feeling = STARS_FOR_NO_FEELING + STARS_PER_PLEASURE * sold.pleasure[written]
+    rating = np.clip(np.round(feeling + rng.normal(0, STARS_SD, len(written))), 1, 5).astype(np.int64)
     return event_lines(
         owner=orders.owner[written],
-        second=_later(clock, orders.time[written], 2 + rng.exponential(6.0, len(written))),
+        second=sold.later(written, 2 + rng.exponential(6.0, len(written))),
         kind=EventKind.REVIEWED,
         order=orders.position[written],
-        product=product[written],
+        product=sold.first_product[written],
         rating=rating,
-        text=texts.reviews(words, rating, items[product[written]]),
+        text=texts.reviews(words, rating, sold.about(written)),
     )
 
 
 def _tickets(
-    rng: np.random.Generator,
-    words: np.random.Generator,
-    orders: Orders,
-    product: Ints,
-    items: np.ndarray,
-    clock: Clock,
-    *,
-    pleasure: Floats,
-    has_return: Bools,
-) -> EventLines:
-    logit = TICKET_LOGIT - 0.8 * pleasure + 0.6 * has_return + 0.8 * orders.problem
+    rng: np.random.Generator, words: np.random.Generator, sold: _Sold, has_return: Bools
+) -> tuple[EventLines, EventLines, EventLines]:
+    """Tickets opened, tickets closed, and what became a complaint."""
+    orders = sold.orders
+    logit = TICKET_LOGIT + TICKETS_PER_PLEASURE * sold.pleasure + 0.6 * has_return + 0.8 * orders.problem
     asked = np.flatnonzero(_happens(rng, logit))
-    opened = _later(clock, orders.time[asked], 0.5 + rng.exponential(3.0, len(asked)))
-    angry = pleasure[asked] < -1.0
-    closed = opened + (SECONDS_A_DAY * rng.exponential(np.where(angry, 5.0, 1.5)) + 1_800).astype(np.int64)
-    complained = np.flatnonzero(angry & (rng.random(len(asked)) < 0.45))
-    topics = _topics(rng, orders.problem[asked], has_return[asked], pleasure[asked])
-    about = items[product[asked]]
-    common = {"owner": orders.owner[asked], "order": orders.position[asked]}
-    return concatenate(
-        [
-            event_lines(
-                **common,
-                second=opened,
-                kind=EventKind.TICKET_OPENED,
-                text=texts.ticket_subjects(words, topics, about),
-            ),
-            event_lines(**common, second=closed, kind=EventKind.TICKET_CLOSED),
-            event_lines(
-                owner=orders.owner[asked[complained]],
-                order=orders.position[asked[complained]],
-                second=opened[complained] + rng.integers(SECONDS_A_DAY, 6 * SECONDS_A_DAY, len(complained)),
-                kind=EventKind.COMPLAINED,
-                text=texts.complaints(words, about[complained]),
-            ),
-        ]
+    opened = sold.later(asked, 0.5 + rng.exponential(3.0, len(asked)))
+    angry = sold.pleasure[asked] < ANGRY_BELOW
+    open_for = SECONDS_A_DAY * rng.exponential(np.where(angry, 5.0, 1.5)) + 1_800
+    complained = angry & (rng.random(len(asked)) < COMPLAINT_SHARE)
+    waited = rng.integers(SECONDS_A_DAY, 6 * SECONDS_A_DAY, len(asked))
+    topics = _topics(rng, orders.problem[asked], has_return[asked], sold.pleasure[asked])
+    owner, order = orders.owner[asked], orders.position[asked]
+    return (
+        event_lines(
+            owner=owner,
+            second=opened,
+            kind=EventKind.TICKET_OPENED,
+            order=order,
+            text=texts.ticket_subjects(words, topics, sold.about(asked)),
+        ),
+        event_lines(
+            owner=owner, second=opened + open_for.astype(np.int64), kind=EventKind.TICKET_CLOSED, order=order
+        ),
+        event_lines(
+            owner=owner[complained],
+            second=(opened + waited)[complained],
+            kind=EventKind.COMPLAINED,
+            order=order[complained],
+            text=texts.complaints(words, sold.about(asked[complained])),
+        ),
     )
 
 
@@ -157,48 +174,31 @@ def _topics(rng: np.random.Generator, problem: Bools, has_return: Bools, pleasur
     return np.where(problem & (u < 0.8), "delivery", topic).tolist()
 
 
-def _chargebacks(
-    rng: np.random.Generator,
-    words: np.random.Generator,
-    orders: Orders,
-    product: Ints,
-    items: np.ndarray,
-    clock: Clock,
-    *,
-    people: Population,
-) -> EventLines:
-    u = rng.random(len(orders))
-    row = np.flatnonzero(people.fraud[orders.owner] & (u < CHARGEBACK_SHARE))
+def _chargebacks(rng: np.random.Generator, words: np.random.Generator, sold: _Sold) -> EventLines:
+    orders = sold.orders
+    disputed = rng.random(len(orders)) < CHARGEBACK_SHARE
+    row = np.flatnonzero(sold.people.fraud[orders.owner] & disputed)
     return event_lines(
         owner=orders.owner[row],
-        second=_later(clock, orders.time[row], rng.uniform(8, 30, len(row))),
+        second=sold.later(row, rng.uniform(8, 30, len(row))),
         kind=EventKind.COMPLAINED,
         order=orders.position[row],
-        product=product[row],
-        text=texts.chargebacks(words, items[product[row]]),
+        product=sold.first_product[row],
+        text=texts.chargebacks(words, sold.about(row)),
     )
 
 
-def _malicious_reviews(
-    rng: np.random.Generator,
-    words: np.random.Generator,
-    orders: Orders,
-    items: np.ndarray,
-    clock: Clock,
-    *,
-    people: Population,
-    catalogue: Catalogue,
-) -> EventLines:
+def _malicious_reviews(rng: np.random.Generator, words: np.random.Generator, sold: _Sold) -> EventLines:
     """A burst of one-star reviews of any product, in the week after a fraudster's first order."""
     least, more = MALICIOUS_REVIEWS
-    start = np.flatnonzero(people.fraud[orders.owner] & (orders.position == 0))
+    start = np.flatnonzero(sold.people.fraud[sold.orders.owner] & (sold.orders.position == 0))
     row = np.repeat(start, least + rng.poisson(more, len(start)))
-    product = rng.integers(0, len(catalogue.ids), len(row))
+    product = rng.integers(0, len(sold.items), len(row))
     return event_lines(
-        owner=orders.owner[row],
-        second=_later(clock, orders.time[row], rng.uniform(0.5, 7, len(row))),
+        owner=sold.orders.owner[row],
+        second=sold.later(row, rng.uniform(0.5, 7, len(row))),
         kind=EventKind.REVIEWED,
         product=product,
         rating=np.ones(len(row), dtype=np.int64),
-        text=texts.malicious_reviews(words, items[product]),
+        text=texts.malicious_reviews(words, sold.items[product].tolist()),
     )

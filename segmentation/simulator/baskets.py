@@ -33,7 +33,9 @@ class Lines:
         return self.quantity * self.unit_price - self.discount
 
 
-def draw(rng: np.random.Generator, *, tastes: Tastes, owner: Ints, time: Floats, catalogue: Catalogue) -> Lines:
+def draw(
+    rng: np.random.Generator, *, tastes: Tastes, owner: Ints, time: Floats, catalogue: Catalogue
+) -> Lines:
     """Lines for the orders of `owner` at `time` (both (orders,)).
 
     The total of an order is gamma with shape `SPEND_SHAPE` around the owner's mean; quantities are rounded
@@ -47,10 +49,14 @@ def draw(rng: np.random.Generator, *, tastes: Tastes, owner: Ints, time: Floats,
     target = total[order] * weight / np.bincount(order, weight, n)[order]
     rate = np.where(rng.random(n) < tastes.discount[owner], rng.choice(DISCOUNTS, n), 0.0)[order]
     gross = target / (1 - rate)
-    product = choose(rng, tastes=tastes, owner=owner[order], time=time[order], budget=gross, catalogue=catalogue)
+    product = choose(
+        rng, tastes=tastes, owner=owner[order], time=time[order], budget=gross, catalogue=catalogue
+    )
     unit_price = catalogue.price[product]
     quantity = np.clip(_round_at_random(rng, gross / unit_price), 1, 500)
-    return Lines(order, product, quantity, unit_price, np.round(rate * quantity * unit_price).astype(np.int64))
+    return Lines(
+        order, product, quantity, unit_price, np.round(rate * quantity * unit_price).astype(np.int64)
+    )
 
 
 def choose(
@@ -66,14 +72,21 @@ def choose(
     and for those who like novelty one of the latest launches."""
     n = len(owner)
     category = _category(rng, tastes, owner)
-    part = np.where(tastes.bulk[owner], rng.uniform(0.03, 0.15, n), rng.uniform(0.35, 1.0, n))
-    product = catalogue.nearest(category, budget * part)
+    dearest = catalogue.nearest(category, budget * np.where(tastes.bulk[owner], 0.15, 1.0))
+    cheapest = catalogue.nearest(category, budget * np.where(tastes.bulk[owner], 0.02, 0.25))
+    product = cheapest + (rng.random(n) * (dearest - cheapest + 1)).astype(np.int64)
     rank = rng.choice(3, n, p=BEST_SELLER_WEIGHTS)
     popular = catalogue.best_sellers[category, rank]
     affordable = (catalogue.price[popular] <= budget) & (rng.random(n) < BEST_SELLER_SHARE)
     product = catalogue.on_sale(np.where(affordable, popular, product), time)
-    return _prefer_new(rng, product, wants=rng.random(n) < tastes.novelty[owner], time=time, budget=budget,
-                       catalogue=catalogue)
+    return _prefer_new(
+        rng,
+        product,
+        wants=rng.random(n) < tastes.novelty[owner],
+        time=time,
+        budget=budget,
+        catalogue=catalogue,
+    )
 
 
 def _prefer_new(

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from ..kinds import EventKind
+from segmentation.kinds import EventKind
+
 from . import aftermath, baskets, browsing, guests, orders, people, population, truth
 from . import parameters as p
 from .catalogue import Catalogue
@@ -58,7 +59,11 @@ def simulate_block(config: SimulationConfig, number: int, *, clock: Clock, catal
     labels = _labels(shop)
     scale = 10**config.decimals
     contacts = people.customers_frame(
-        shop.stream(Stream.PEOPLE), people=folk, ids=labels.customer[:BLOCK], first_number=_first(shop), clock=clock
+        shop.stream(Stream.PEOPLE),
+        people=folk,
+        ids=labels.customer[:BLOCK],
+        first_number=_first(shop),
+        clock=clock,
     )
     facts = truth.truth_frame(
         people=folk, ids=labels.customer[:BLOCK], orders=bought, lines=lines, clock=clock, scale=scale
@@ -112,7 +117,9 @@ def _events(
 
 def _reported(events: EventLines, clock: Clock, size: int) -> np.ndarray:
     """Events inside the window, of the customers asked for and as many guests as go with them."""
-    inside = (events.second >= int(clock.start) * SECONDS_A_DAY) & (events.second < int(clock.end) * SECONDS_A_DAY)
+    inside = (events.second >= int(clock.start) * SECONDS_A_DAY) & (
+        events.second < int(clock.end) * SECONDS_A_DAY
+    )
     guest_limit = BLOCK + int(size * p.GUEST_SHARE)
     mine = (events.owner < size) | ((events.owner >= BLOCK) & (events.owner < guest_limit))
     return inside & mine

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..kinds import EventKind
+from segmentation.kinds import EventKind
+
 from . import baskets
 from .baskets import Lines
 from .catalogue import Catalogue

@@ -63,7 +63,7 @@ def build(config: SimulationConfig, clock: Clock) -> Catalogue:
     launched = np.where(
         rng.random(count) < LATE_LAUNCH_SHARE, rng.uniform(clock.start, clock.horizon, count), -np.inf
     )
-    launched[:: PRODUCTS_PER_CATEGORY] = -np.inf  # the cheapest of each category is always there
+    launched[::PRODUCTS_PER_CATEGORY] = -np.inf  # the cheapest of each category is always there
     late = np.flatnonzero(np.isfinite(launched))
     return Catalogue(
         ids=tuple(f"P{number:04d}" for number in range(1, count + 1)),

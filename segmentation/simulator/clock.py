@@ -20,7 +20,9 @@ from .parameters import BURN_IN_DAYS
 Floats = NDArray[np.float64]
 SECONDS_A_DAY = 86_400
 # Share of a day's activity in each hour, UTC: quiet nights, a lunch bump, a long evening.
-HOURLY = np.array([1, 0.6, 0.4, 0.3, 0.3, 0.5, 1, 2, 3, 4, 5, 5.5, 6, 5.5, 5, 5, 5.2, 6, 7, 8, 8.5, 7.5, 5, 2.5])
+HOURLY = np.array(
+    [1, 0.6, 0.4, 0.3, 0.3, 0.5, 1, 2, 3, 4, 5, 5.5, 6, 5.5, 5, 5, 5.2, 6, 7, 8, 8.5, 7.5, 5, 2.5]
+)
 DAY_QUANTILES = np.concatenate([[0.0], np.cumsum(HOURLY) / HOURLY.sum()])
 
 

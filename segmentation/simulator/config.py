@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
+from django.utils.translation import gettext as _
+
 MAX_CUSTOMERS = 50_000_000
 MIN_MONTHS = 3
 MAX_MONTHS = 240
@@ -40,10 +42,14 @@ class SimulationConfig:
         _require_between("months", self.months, MIN_MONTHS, MAX_MONTHS)
         _require_between("seed", self.seed, 0, 2**63 - 1)
         if not EARLIEST_END <= self.end <= LATEST_END:
-            raise SimulationError(f"end must lie between {EARLIEST_END} and {LATEST_END}, not {self.end}.")
+            raise SimulationError(
+                _("end must lie between %(first)s and %(last)s, not %(end)s.")
+                % {"first": EARLIEST_END, "last": LATEST_END, "end": self.end}
+            )
         if not re.fullmatch(r"[A-Z]{3}", self.currency):
             raise SimulationError(
-                f"currency must be a three-letter ISO 4217 code such as GBP, not {self.currency!r}."
+                _("currency must be a three-letter ISO 4217 code such as GBP, not “%(currency)s”.")
+                % {"currency": self.currency}
             )
 
     @property
@@ -70,4 +76,7 @@ def months_before(day: date, months: int) -> date:
 
 def _require_between(name: str, value: int, low: int, high: int) -> None:
     if not low <= value <= high:
-        raise SimulationError(f"{name} must be a whole number from {low} to {high:,}, not {value:,}.")
+        raise SimulationError(
+            _("%(name)s must be a whole number from %(low)s to %(high)s, not %(value)s.")
+            % {"name": name, "low": f"{low:,}", "high": f"{high:,}", "value": f"{value:,}"}
+        )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..kinds import EventKind
+from segmentation.kinds import EventKind
+
 from . import baskets, population
 from . import parameters as p
 from .catalogue import Catalogue

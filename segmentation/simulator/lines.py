@@ -9,7 +9,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ..kinds import EventKind
+from segmentation.kinds import EventKind
+
 from .catalogue import Catalogue
 from .clock import Clock
 from .population import Ints
@@ -96,7 +97,10 @@ def event_lines(
 
 def concatenate(parts: Sequence[EventLines]) -> EventLines:
     return EventLines(
-        **{field.name: np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(EventLines)}
+        **{
+            field.name: np.concatenate([getattr(part, field.name) for part in parts])
+            for field in fields(EventLines)
+        }
     )
 
 

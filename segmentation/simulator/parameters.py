@@ -42,12 +42,12 @@ class Level:
 
 
 BASE = Effects(
-    rate=-3.62,
-    dropout=-1.62,
+    rate=-4.2,
+    dropout=-1.85,
     spend=3.42,
     season=0.9,
     weekend=0.12,
-    browsing=-4.35,
+    browsing=-4.45,
     returns=-3.3,
     satisfaction=0.25,
     novelty=0.06,
@@ -84,9 +84,7 @@ AGE_BANDS: dict[str, Level] = {
     "25-34": Level(0.24, Effects(spend=-0.05, browsing=0.1), {"trend_seeker": 0.3}),
     "35-49": Level(0.31, Effects(spend=0.1, rate=0.08), {"weekend_shopper": 0.3}),
     "50-64": Level(0.21, Effects(spend=0.12, rate=0.05, dropout=-0.1), {"loyal_regular": 0.2}),
-    "65+": Level(
-        0.11, Effects(dropout=-0.15, browsing=-0.3), {"gift_shopper": 0.5, "weekend_shopper": -0.6}
-    ),
+    "65+": Level(0.11, Effects(dropout=-0.15, browsing=-0.3), {"gift_shopper": 0.5, "weekend_shopper": -0.6}),
 }
 AGE_LIMITS: dict[str, tuple[int, int]] = {
     "18-24": (18, 25),
@@ -116,7 +114,7 @@ HOUSEHOLDS: dict[str, Level] = {
 SHOPPER_TYPES: dict[str, Level] = {
     "loyal_regular": Level(
         0.16,
-        Effects(rate=0.75, dropout=-1.7, spend=0.15, satisfaction=0.45, season=-0.4, reviewing=0.3),
+        Effects(rate=0.6, dropout=-1.4, spend=0.15, satisfaction=0.45, season=-0.4, reviewing=0.3),
     ),
     "bargain_hunter": Level(
         0.16, Effects(rate=0.1, dropout=0.1, spend=-0.4, discount=0.6, browsing=0.3, satisfaction=-0.1)
@@ -124,9 +122,7 @@ SHOPPER_TYPES: dict[str, Level] = {
     "gift_shopper": Level(
         0.14, Effects(rate=-0.75, dropout=-0.5, spend=0.2, season=5.5, lines=0.5, weekend=-0.05)
     ),
-    "trend_seeker": Level(
-        0.1, Effects(rate=0.2, dropout=0.15, novelty=0.65, browsing=0.45, reviewing=0.5)
-    ),
+    "trend_seeker": Level(0.1, Effects(rate=0.2, dropout=0.15, novelty=0.65, browsing=0.45, reviewing=0.5)),
     "bulk_buyer": Level(0.06, Effects(rate=-0.3, dropout=-0.7, spend=1.35, lines=0.8, discount=0.1)),
     "window_shopper": Level(0.14, Effects(rate=-0.9, dropout=0.5, spend=-0.25, browsing=1.0, never=0.27)),
     "returner": Level(0.08, Effects(rate=0.3, dropout=0.1, spend=0.2, returns=2.3, satisfaction=-0.45)),
@@ -182,4 +178,6 @@ def shares(levels: Mapping[str, Level]) -> NDArray[np.float64]:
 
 def type_log_odds(levels: Mapping[str, Level]) -> NDArray[np.float64]:
     """(levels, shopper types): what each level adds to the log-odds of each type."""
-    return np.array([[(level.types or {}).get(name, 0.0) for name in SHOPPER_TYPES] for level in levels.values()])
+    return np.array(
+        [[(level.types or {}).get(name, 0.0) for name in SHOPPER_TYPES] for level in levels.values()]
+    )

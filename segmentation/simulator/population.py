@@ -95,12 +95,20 @@ def draw(rng: np.random.Generator, clock: Clock) -> Population:
 def draw_profile(rng: np.random.Generator, n: int) -> Profile:
     """Attributes by their shares; then the shopper type, more likely where the profile suits it."""
     tables = (p.COUNTRIES, p.CHANNELS, p.AGE_BANDS, p.NEWSLETTERS, p.HOUSEHOLDS)
-    levels = [rng.choice(len(table), n, p=p.shares(table)) for table in tables]
+    levels: list[Ints] = [rng.choice(len(table), n, p=p.shares(table)) for table in tables]
     log_odds = np.log(p.shares(p.SHOPPER_TYPES)) + sum(
         p.type_log_odds(table)[level] for table, level in zip(tables, levels, strict=True)
     )
-    shopper_type = np.argmax(log_odds + rng.gumbel(size=log_odds.shape), axis=1)  # Gumbel-max: softmax draw
-    return Profile(*levels, shopper_type)
+    country, channel, age_band, newsletter, household = levels
+    return Profile(
+        country=country,
+        channel=channel,
+        age_band=age_band,
+        newsletter=newsletter,
+        household=household,
+        # The largest of log-odds plus Gumbel noise is a draw from their softmax.
+        shopper_type=np.argmax(log_odds + rng.gumbel(size=log_odds.shape), axis=1),
+    )
 
 
 def effects_of(profile: Profile) -> Mapping[str, Floats]:

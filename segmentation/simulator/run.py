@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from django.utils.translation import gettext as _
 
 from . import catalogue as catalogues
 from . import parameters as p
@@ -94,13 +95,17 @@ def simulate(
                 totals.add(block)
                 if on_progress is not None:
                     on_progress(min((number + 1) * BLOCK, config.customers), config.customers)
+            manifest = folder / MANIFEST
+            manifest.unlink(missing_ok=True)  # a folder with a manifest is complete
             files.finish()
         report = _report(config, folder, files, totals, seconds=time.perf_counter() - started)
         report.manifest.write_text(json.dumps(_manifest(config, report), indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise SimulationError(
-            f"the files cannot be written to {folder}: {error.strerror or error}. Name a folder that can be "
-            "written and has room."
+            _(
+                "The files cannot be written to %(folder)s: %(why)s. Name a folder that can be written and has room."
+            )
+            % {"folder": folder, "why": error.strerror or error}
         ) from error
     return report
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -36,7 +36,7 @@ def item_names(names: Sequence[str]) -> list[str]:
     return [name.split(" ", 1)[1].lower() for name in names]
 
 
-def reviews(rng: np.random.Generator, ratings: Ints, items: Sequence[str]) -> list[str]:
+def reviews(rng: np.random.Generator, ratings: Ints, items: Iterable[str]) -> list[str]:
     """One review for each rating 1..5 and item; the sentences agree with the rating."""
     u = rng.random((len(ratings), 10))
     return [
@@ -45,22 +45,22 @@ def reviews(rng: np.random.Generator, ratings: Ints, items: Sequence[str]) -> li
     ]
 
 
-def malicious_reviews(rng: np.random.Generator, items: Sequence[str]) -> list[str]:
+def malicious_reviews(rng: np.random.Generator, items: Iterable[str]) -> list[str]:
     return _pick(rng, words.MALICIOUS, items)
 
 
-def complaints(rng: np.random.Generator, items: Sequence[str]) -> list[str]:
+def complaints(rng: np.random.Generator, items: Iterable[str]) -> list[str]:
     return _pick(rng, words.COMPLAINTS, items)
 
 
-def chargebacks(rng: np.random.Generator, items: Sequence[str]) -> list[str]:
+def chargebacks(rng: np.random.Generator, items: Iterable[str]) -> list[str]:
     return _pick(rng, words.CHARGEBACKS, items)
 
 
-def ticket_subjects(rng: np.random.Generator, topics: Sequence[str], items: Sequence[str]) -> list[str]:
+def ticket_subjects(rng: np.random.Generator, topics: Sequence[str], items: Iterable[str]) -> list[str]:
     u = rng.random(len(topics)).tolist()
     return [
-        _at(words.TICKET_SUBJECTS[topic], part).replace("{item}", item).capitalize()
+        _sentence(_at(words.TICKET_SUBJECTS[topic], part).replace("{item}", item))
         for topic, item, part in zip(topics, items, u, strict=True)
     ]
 
@@ -74,9 +74,12 @@ def _review_sentences(rating: int, u: Sequence[float]) -> list[str]:
     return list(dict.fromkeys(sentences))
 
 
-def _pick(rng: np.random.Generator, bank: Sequence[str], items: Sequence[str]) -> list[str]:
-    u = rng.random(len(items)).tolist()
-    return [_at(bank, part).replace("{item}", item) for part, item in zip(u, items, strict=True)]
+def _pick(rng: np.random.Generator, bank: Sequence[str], items: Iterable[str]) -> list[str]:
+    return [_at(bank, rng.random()).replace("{item}", item) for item in items]
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _at(bank: Sequence[str], part: float) -> str:

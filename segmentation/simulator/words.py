@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-FIRST_NAMES = (
+FIRST_NAMES = (  # noqa: SIM905
     "Ada Aidan Alice Amara Anna Aoife Arthur Ben Beatrix Bruno Camille Carl Chloe Clara Connor Daniel Dara "
     "David Edith Eleanor Elias Emil Emma Erik Eva Felix Fiona Florence Franz Freya George Grace Greta Hannah "
     "Harriet Hugo Ida Imogen Isaac Jack James Jana Jonas Julia Kai Karla Lara Leo Liam Lena Louis Lucy Maeve "
@@ -10,7 +10,7 @@ FIRST_NAMES = (
     "Rachel Robin Rosa Ruth Samuel Sara Sean Simon Sofia Stella Tara Theo Thomas Tilda Tom Ursula Vera Victor "
     "Wendy William Yara Yusuf Zoe"
 ).split()
-LAST_NAMES = (
+LAST_NAMES = (  # noqa: SIM905
     "Abbott Adler Ahmed Archer Bailey Baker Barnes Bauer Becker Bell Bennett Bernard Blake Braun Brooks Byrne "
     "Carter Chandra Clarke Cole Collins Cooper Dale Daly Dawson Dubois Durand Ellis Evans Fischer Fletcher "
     "Foster Fournier Frank Garnier Gibson Girard Gray Green Hale Harris Hart Hayes Hoffmann Holt Hughes Hunt "
@@ -35,7 +35,7 @@ CATEGORIES: dict[str, tuple[float, tuple[str, ...]]] = {
     "Food": (8.0, ("Jam Trio", "Tea Selection", "Fudge Box", "Spice Set", "Chocolate Bar", "Honey Jar")),
     "Electronics": (34.0, ("Speaker", "Alarm Clock", "Desk Fan", "Charging Dock", "Radio", "Headphones")),
 }
-PRODUCT_STYLES = (
+PRODUCT_STYLES = (  # noqa: SIM905
     "Oak Linen Coastal Botanical Vintage Midnight Scandi Heritage Meadow Copper Amber Ivory Harbour Orchard "
     "Willow Slate Folk Velvet Nordic Sunrise Alpine Retro Marble Clover Juniper"
 ).split()

@@ -31,7 +31,9 @@ class ShopFiles:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.paths = {name: folder / f"{name}.parquet" for name in SCHEMAS}
-        self._writers = {name: pq.ParquetWriter(_part(path), _schema(name)) for name, path in self.paths.items()}
+        self._writers = {
+            name: pq.ParquetWriter(_part(path), _schema(name)) for name, path in self.paths.items()
+        }
 
     def __enter__(self) -> ShopFiles:
         return self
@@ -57,7 +59,7 @@ def _part(path: Path) -> Path:
 
 
 def _schema(name: str) -> pa.Schema:
-    return _table(pl.DataFrame(schema=SCHEMAS[name])).schema  # type: ignore[arg-type]
+    return _table(pl.DataFrame(schema=SCHEMAS[name])).schema
 
 
 def _table(frame: pl.DataFrame) -> pa.Table:
