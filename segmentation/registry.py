@@ -1,0 +1,308 @@
+"""Model versions: register, compare, promote, roll back. A target's champion is a pointer that can move both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from django.db import IntegrityError, transaction
+from django.db.models import Max
+from django.utils.translation import gettext as _
+
+from segmentation import artifact_store
+from segmentation.models import (
+    AuditEntry,
+    ModelSlot,
+    ModelVersion,
+    Promotion,
+    ShopContext,
+    Target,
+    TrainingRun,
+)
+
+Verdict = Literal["first", "better", "not_worse", "worse", "fails_baselines", "unknown", "serving"]
+REGISTER_ATTEMPTS = 5
+BASELINES = ("btyd", "logistic", "lightgbm")
+# The name under which an evaluation keeps the figures of the champion of its time.
+CHAMPION = "champion"
+# How much of a metric may be lost by chance alone before a challenger counts as worse.
+MARGIN = {"auc": 0.005}
+DEFAULT_MARGIN = 0.01
+
+
+class RegistryError(Exception):
+    """A move the registry refuses; the message says why."""
+
+
+@dataclass(frozen=True)
+class Paired:
+    """The challenger's metric minus the other's, over the same bootstrap draws of customers (95 %)."""
+
+    other: str
+    metric: str
+    difference: float
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Whether a version should serve a target. `reason` is a sentence for staff."""
+
+    target: Target
+    version: ModelVersion
+    champion: ModelVersion | None
+    verdict: Verdict
+    reason: str
+    paired: Paired | None = None
+    baselines: tuple[Paired, ...] = ()
+
+    @property
+    def promotes(self) -> bool:
+        return self.verdict in {"first", "better"}
+
+
+@dataclass(frozen=True)
+class NewVersion:
+    """A trained and evaluated model on its way into the registry; `directory` holds its files."""
+
+    algorithm: str
+    targets: Sequence[Target]
+    directory: Path
+    features: Sequence[str]
+    catalogue_version: str
+    evaluation: Mapping[str, Any]
+    data_snapshot: Mapping[str, Any]
+    seed: int
+    config: Mapping[str, Any] = field(default_factory=dict)
+    training_run: TrainingRun | None = None
+    context: ShopContext | None = None
+    members: Sequence[ModelVersion] = ()
+    threads: int = 1
+    device: str = "cpu"
+    is_challenger: bool = True
+
+
+def register(new: NewVersion) -> ModelVersion:
+    """Store version, files and challenger pointers in one transaction; the number is the next free one."""
+    for attempt in range(1, REGISTER_ATTEMPTS + 1):
+        try:
+            with transaction.atomic():
+                return _store(new)
+        except IntegrityError:
+            # Two trainings took the same number; the loser takes the next.
+            if attempt == REGISTER_ATTEMPTS:
+                raise
+    raise AssertionError("unreachable")
+
+
+def champion(target: Target) -> ModelVersion | None:
+    slot = ModelSlot.objects.select_related("champion").filter(target=target).first()
+    return slot.champion if slot else None
+
+
+def champions(targets: Sequence[Target]) -> dict[str, ModelVersion]:
+    """Target slug to serving version; targets without one are left out."""
+    slots = ModelSlot.objects.select_related("champion", "target").filter(target__in=targets)
+    return {slot.target.slug: slot.champion for slot in slots if slot.champion is not None}
+
+
+def compare(target: Target, version: ModelVersion) -> Comparison:
+    """Judge `version` by what its evaluation stored: baselines, and the champion on the same rows."""
+    evaluation = version.evaluation.get(target.slug) or {}
+    baselines = tuple(paired for name in BASELINES if (paired := _paired(evaluation, name)))
+    current = champion(target)
+    if current is None:
+        return _first(target, version, baselines)
+    if current.pk == version.pk:
+        reason = _("Version %(number)s serves “%(target)s” now.") % {
+            "number": version.number,
+            "target": target.name,
+        }
+        return Comparison(target, version, current, "serving", reason, baselines=baselines)
+    paired = _paired(evaluation, CHAMPION)
+    if paired is None or evaluation.get("champion_version") != current.pk:
+        reason = evaluation.get("champion_unknown") or _(
+            "It was not compared with the present champion on the same customers. Train again to compare."
+        )
+        return Comparison(target, version, current, "unknown", reason, baselines=baselines)
+    return _against(target, version, current, paired, baselines)
+
+
+def promote(target: Target, version: ModelVersion, *, by: Any = None, reason: str = "") -> Promotion:
+    """Let `version` serve the target from now on; the old champion stays in the history."""
+    _require_serves(target, version)
+    with transaction.atomic():
+        slot = _locked_slot(target)
+        if slot.champion_id == version.pk:
+            raise RegistryError(
+                _("Version %(number)s serves “%(target)s” already.")
+                % {"number": version.number, "target": target.name}
+            )
+        return _move(slot, version, by=by, reason=reason, is_rollback=False)
+
+
+def roll_back(target: Target, *, by: Any = None, reason: str = "") -> Promotion:
+    """Give the target back to the champion before the present one."""
+    with transaction.atomic():
+        slot = _locked_slot(target)
+        previous = _previous(slot)
+        if previous is None:
+            raise RegistryError(
+                _("“%(target)s” has no earlier champion to return to.") % {"target": target.name}
+            )
+        return _move(slot, previous, by=by, reason=reason, is_rollback=True)
+
+
+def previous_champion(target: Target) -> ModelVersion | None:
+    """Where a roll back would lead, or None."""
+    slot = ModelSlot.objects.filter(target=target).first()
+    return _previous(slot) if slot else None
+
+
+def promote_by_policy(version: ModelVersion, targets: Sequence[Target]) -> list[Comparison]:
+    """Compare for each target and promote where the policy says so; the rest stays challenger with the reason."""
+    comparisons = []
+    for target in targets:
+        comparison = compare(target, version)
+        if comparison.promotes:
+            promote(target, version, reason=comparison.reason)
+        comparisons.append(comparison)
+    return comparisons
+
+
+def _store(new: NewVersion) -> ModelVersion:
+    last = ModelVersion.objects.aggregate(last=Max("number"))["last"] or 0
+    version = ModelVersion.objects.create(
+        number=last + 1,
+        algorithm=new.algorithm,
+        training_run=new.training_run,
+        config=dict(new.config),
+        features=list(new.features),
+        catalogue_version=new.catalogue_version,
+        context=new.context,
+        evaluation=dict(new.evaluation),
+        data_snapshot=dict(new.data_snapshot),
+        seed=new.seed,
+        threads=new.threads,
+        device=new.device,
+        artifact_sha256=artifact_store.tree_hash(new.directory),
+        artifact_bytes=artifact_store.tree_bytes(new.directory),
+    )
+    version.targets.set(new.targets)
+    version.members.set(new.members)
+    artifact_store.save(version, new.directory)
+    if new.is_challenger:
+        for target in new.targets:
+            ModelSlot.objects.update_or_create(target=target, defaults={"challenger": version})
+    return version
+
+
+def _paired(evaluation: Mapping[str, Any], other: str) -> Paired | None:
+    """The stored difference in the primary metric from `other`, or None where there is none."""
+    metric = evaluation.get("primary", "")
+    stored = evaluation.get("differences", {}).get(other, {}).get(metric)
+    if stored is None:
+        return None
+    return Paired(other, metric, float(stored["value"]), float(stored["low"]), float(stored["high"]))
+
+
+def _first(target: Target, version: ModelVersion, baselines: tuple[Paired, ...]) -> Comparison:
+    """Without a champion a version serves unless it is clearly worse than something simpler."""
+    lost = [paired for paired in baselines if paired.upper < 0]
+    if lost:
+        worst = min(lost, key=lambda paired: paired.difference)
+        reason = _(
+            "It ranks clearly below the baseline %(baseline)s: %(metric)s %(difference)s (%(lower)s to %(upper)s)."
+        ) % (_words(worst) | {"baseline": worst.other})
+        return Comparison(target, version, None, "fails_baselines", reason, baselines=baselines)
+    reason = _("The first model of “%(target)s”, and none of the baselines is clearly better.") % {
+        "target": target.name
+    }
+    return Comparison(target, version, None, "first", reason, baselines=baselines)
+
+
+def _against(
+    target: Target,
+    version: ModelVersion,
+    current: ModelVersion,
+    paired: Paired,
+    baselines: tuple[Paired, ...],
+) -> Comparison:
+    verdict, sentence = _judge(paired)
+    reason = sentence % (_words(paired) | {"number": current.number})
+    return Comparison(target, version, current, verdict, reason, paired=paired, baselines=baselines)
+
+
+def _judge(paired: Paired) -> tuple[Verdict, str]:
+    margin = MARGIN.get(paired.metric, DEFAULT_MARGIN)
+    if paired.difference > 0 and paired.lower >= -margin:
+        return "better", _(
+            "Better than version %(number)s on the same customers: %(metric)s %(difference)s (%(lower)s to %(upper)s)."
+        )
+    if paired.upper < 0 or paired.difference < -margin:
+        return "worse", _(
+            "Worse than version %(number)s on the same customers: %(metric)s %(difference)s (%(lower)s to %(upper)s)."
+        )
+    return "not_worse", _(
+        "No clear gain over version %(number)s: %(metric)s %(difference)s (%(lower)s to %(upper)s)."
+    )
+
+
+def _words(paired: Paired) -> dict[str, Any]:
+    return {
+        "metric": paired.metric,
+        "difference": f"{paired.difference:+.3f}",
+        "lower": f"{paired.lower:+.3f}",
+        "upper": f"{paired.upper:+.3f}",
+    }
+
+
+def _require_serves(target: Target, version: ModelVersion) -> None:
+    if not version.targets.filter(pk=target.pk).exists():
+        raise RegistryError(
+            _("Version %(number)s was not trained for “%(target)s”.")
+            % {"number": version.number, "target": target.name}
+        )
+
+
+def _locked_slot(target: Target) -> ModelSlot:
+    ModelSlot.objects.get_or_create(target=target)
+    return ModelSlot.objects.select_for_update().get(target=target)
+
+
+def _previous(slot: ModelSlot) -> ModelVersion | None:
+    """The champion that the present one replaced when it was last promoted, not when it was rolled back to."""
+    if slot.champion_id is None:
+        return None
+    moves = slot.promotions.filter(new_id=slot.champion_id, is_rollback=False).order_by("-pk")
+    move = moves.select_related("old").first()
+    return move.old if move else None
+
+
+def _move(slot: ModelSlot, version: ModelVersion, *, by: Any, reason: str, is_rollback: bool) -> Promotion:
+    old = slot.champion
+    slot.champion = version
+    if slot.challenger_id == version.pk:
+        slot.challenger = None
+    slot.save()
+    action = "model.roll_back" if is_rollback else "model.promote"
+    AuditEntry.record(
+        action,
+        version,
+        actor=by,
+        target=slot.target.slug,
+        old=old.number if old else None,
+        new=version.number,
+        reason=reason,
+    )
+    return Promotion.objects.create(
+        slot=slot,
+        old=old,
+        new=version,
+        is_rollback=is_rollback,
+        reason=reason,
+        promoted_by=by if getattr(by, "is_authenticated", False) else None,
+    )
