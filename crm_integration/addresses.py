@@ -56,7 +56,9 @@ def check(url: str) -> Endpoint:
     if endpoint.is_allowed_by_operator:
         if endpoint.scheme == "https" or endpoint.is_loopback:
             return endpoint
-        raise AddressRefused(_("Without encryption only an address of this machine may be used; write https://."))
+        raise AddressRefused(
+            _("Without encryption only an address of this machine may be used; write https://.")
+        )
     if endpoint.scheme != "https":
         raise AddressRefused(_("The address must start with https://."))
     if endpoint.port not in PUBLIC_PORTS:

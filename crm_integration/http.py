@@ -55,7 +55,7 @@ class DeliveryError(Exception):
         self.permanent = permanent
 
 
-def post(url: str, *, body: bytes, headers: Mapping[str, str], limits: Limits = Limits()) -> Answer:  # noqa: B008
+def post(url: str, *, body: bytes, headers: Mapping[str, str], limits: Limits = Limits()) -> Answer:
     """POST once and return the answer, whatever its status. Raises DeliveryError when there is none.
 
     Call it outside of any transaction: it may take `limits.total` seconds.
@@ -106,7 +106,9 @@ def _explained(error: requests.RequestException, *, limits: Limits, ran_out: boo
         return DeliveryError(_("The certificate of the receiver could not be verified."))
     if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema):
         return DeliveryError(_("This is not a web address."), permanent=True)
-    return DeliveryError(_("The receiver could not be reached (%(error)s).") % {"error": type(error).__name__})
+    return DeliveryError(
+        _("The receiver could not be reached (%(error)s).") % {"error": type(error).__name__}
+    )
 
 
 def _retry_after(value: str, now: datetime | None = None) -> timedelta | None:
@@ -219,5 +221,3 @@ def _checked(url: str) -> addresses.Endpoint:
         return addresses.check(url)
     except addresses.AddressRefused as refusal:
         raise InvalidIPAddress(str(refusal)) from refusal
-
-

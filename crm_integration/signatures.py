@@ -31,7 +31,7 @@ class Reason(StrEnum):
 
     TOO_LARGE = "too_large"
     UNREADABLE = "unreadable_body"
-    NO_SECRET = "no_secret_set"
+    NO_SECRET = "no_secret_set"  # noqa: S105
     MISSING_HEADERS = "missing_headers"
     BAD_MESSAGE_ID = "bad_message_id"
     BAD_TIMESTAMP = "bad_timestamp"

@@ -85,7 +85,7 @@ class Fields:
         value = self.values.get(field)
         if value is None:
             return None
-        text = repr(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+        text = _plain_number(value)
         if not isinstance(text, str) or not _AMOUNT.fullmatch(text):
             raise BadField(
                 _('%(field)s must be an amount such as 19.99 or "19.99".') % {"field": self.name(field)}
@@ -136,7 +136,9 @@ class Fields:
         try:
             return date.fromisoformat(value) if isinstance(value, str) else _refuse_day()
         except ValueError as error:
-            raise BadField(_("%(field)s must be a day such as 1990-04-01.") % {"field": self.name(field)}) from error
+            raise BadField(
+                _("%(field)s must be a day such as 1990-04-01.") % {"field": self.name(field)}
+            ) from error
 
     def object(self, field: str, *, required: bool = False) -> Fields | None:
         value = self.values.get(field)
@@ -159,6 +161,13 @@ class Fields:
                 % {"field": self.name(field), "count": len(value), "most": most}
             )
         return [Fields(entry, f"{self.name(field)}[{number}]") for number, entry in enumerate(value)]
+
+
+def _plain_number(value: Any) -> Any:
+    """A JSON number without exponent; a sum of floats such as 0.30000000000000004 loses its noise."""
+    if isinstance(value, float):
+        return f"{value:.6f}"
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _refuse_day() -> date:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -103,7 +103,10 @@ def _attributes(fields: Fields) -> dict[str, object]:
     read: dict[str, object] = {}
     for name, value in given.values.items():
         if not isinstance(value, str | int | float | bool | None) or len(name) > MAX_SHORT:
-            raise BadField(_("%(field)s must be text, a number, true or false.") % {"field": given.name(name[:MAX_SHORT])})
+            raise BadField(
+                _("%(field)s must be text, a number, true or false.")
+                % {"field": given.name(name[:MAX_SHORT])}
+            )
         read[name] = given.text(name, most=500) if isinstance(value, str) else value
     return read
 
@@ -114,7 +117,8 @@ def _consent(fields: Fields, *, at: datetime) -> NormalConsent:
     for name, value, known in (("purpose", purpose, PURPOSES), ("status", status, STATUSES)):
         if value not in known:
             raise BadField(
-                _("%(field)s must be one of: %(known)s.") % {"field": fields.name(name), "known": ", ".join(known)}
+                _("%(field)s must be one of: %(known)s.")
+                % {"field": fields.name(name), "known": ", ".join(known)}
             )
     return NormalConsent(purpose, status, fields.moment("decided_at") or at)
 
@@ -199,7 +203,13 @@ def _plain(kind: EventKind, *, id_field: str = "") -> Reader:
     def reader(entry: Entry) -> Found:
         key = entry.data.text(id_field, most=normal.MAX_SOURCE_KEY) if id_field else ""
         who = _who(entry)
-        event = _event(kind, entry, key=key or entry.key, order=entry.data.text("order_id", most=normal.MAX_SOURCE_KEY), who=who)
+        event = _event(
+            kind,
+            entry,
+            key=key or entry.key,
+            order=entry.data.text("order_id", most=normal.MAX_SOURCE_KEY),
+            who=who,
+        )
         return _found(event, who)
 
     return reader
@@ -215,16 +225,10 @@ def _words(kind: EventKind, *, id_field: str, rated: bool = False) -> Reader:
         if rated and rating is None:
             raise BadField(_("%(field)s is missing.") % {"field": entry.data.name("rating")})
         text = entry.data.prose("text", most=normal.MAX_TEXT)
-        event = _replaced(found.events[0], rating=rating if rated else None, text=text)
+        event = replace(found.events[0], rating=rating if rated else None, text=text)
         return Found((event,), found.customers)
 
     return reader
-
-
-def _replaced(event: NormalEvent, *, rating: float | None, text: str) -> NormalEvent:
-    from dataclasses import replace
-
-    return replace(event, rating=rating, text=text)
 
 
 def _customer_changed(entry: Entry) -> Found:

@@ -26,6 +26,9 @@ class Connection(models.Model):
     outbound_url = models.URLField(_("deliver to"), max_length=500, blank=True)
     outbound_secret = EncryptedTextField(_("delivery secret"), blank=True)
     outbound_secret_previous = EncryptedTextField(_("previous delivery secret"), blank=True)
+    outbound_previous_until = models.DateTimeField(
+        _("previous delivery secret signs until"), null=True, blank=True, editable=False
+    )
     failing_since = models.DateTimeField(_("failing since"), null=True, blank=True, editable=False)
     disabled_reason = models.CharField(_("why delivery stopped"), max_length=200, blank=True, editable=False)
     created_at = models.DateTimeField(_("created"), db_default=Now())

@@ -1,0 +1,133 @@
+"""Connections and their secrets: generated here, shown once, replaced with a day of grace."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.db import transaction
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from crm_integration import signatures
+from crm_integration.models import Connection
+from segmentation.models import Alert, AuditEntry
+
+log = structlog.get_logger(__name__)
+
+GRACE = timedelta(hours=24)
+GIVE_UP_AFTER = timedelta(days=5)
+
+
+class Door(StrEnum):
+    """Which of a connection's two secrets: of what it sends to us, or of what we send to it."""
+
+    INBOUND = "inbound"
+    OUTBOUND = "outbound"
+
+
+def find_receiving(slug: str) -> Connection | None:
+    """The active connection that may send to `slug`, or None."""
+    return Connection.objects.filter(slug=slug, is_active=True, accepts_inbound=True).first()
+
+
+def hook_url(connection: Connection) -> str:
+    """The address to paste into the CRM."""
+    return settings.SITE_URL.rstrip("/") + reverse("receive_webhook", args=[connection.slug])
+
+
+def set_secret(connection: Connection, door: Door, *, secret: str = "", actor: Any = None) -> str:
+    """Put a new secret in place and return it: a fresh one, or `secret` where the other side dictates it.
+
+    The one it replaces stays valid for 24 hours. Raises signatures.InvalidSecret.
+    """
+    fresh = secret.strip() or signatures.generate_secret()
+    signatures.secret_key(fresh)
+    with transaction.atomic():
+        row = Connection.objects.select_for_update().get(pk=connection.pk)
+        old = getattr(row, f"{door}_secret")
+        changes: dict[str, Any] = {f"{door}_secret": fresh, f"{door}_secret_previous": old}
+        changes[_until(door)] = timezone.now() + GRACE if old else None
+        _save(row, changes)
+        AuditEntry.record(
+            "connection.secret_rotated" if old else "connection.secret_set", row, actor=actor, door=door.value
+        )
+    connection.refresh_from_db()
+    return fresh
+
+
+def end_grace(connection: Connection, door: Door, *, actor: Any = None) -> None:
+    """Stop accepting (or signing with) the replaced secret now, for one that leaked."""
+    _save(connection, {f"{door}_secret_previous": "", _until(door): None})
+    AuditEntry.record("connection.previous_secret_dropped", connection, actor=actor, door=door.value)
+
+
+def valid_secrets(connection: Connection, door: Door, *, now: datetime) -> list[str]:
+    """The secrets that count now, the newest first; empty when none is set."""
+    secrets = [getattr(connection, f"{door}_secret")]
+    until = getattr(connection, _until(door))
+    if until is not None and now < until:
+        secrets.append(getattr(connection, f"{door}_secret_previous"))
+    return [secret for secret in secrets if secret]
+
+
+def has_secret(connection: Connection, door: Door) -> bool:
+    return bool(getattr(connection, f"{door}_secret"))
+
+
+def record_success(connection: Connection) -> None:
+    """A delivery arrived: the connection is well again."""
+    if connection.failing_since is not None:
+        Connection.objects.filter(pk=connection.pk).update(failing_since=None)
+
+
+def record_failure(connection: Connection, *, now: datetime) -> None:
+    """A delivery failed; after five days without a single success the connection stops."""
+    Connection.objects.filter(pk=connection.pk, failing_since__isnull=True).update(failing_since=now)
+    since = connection.failing_since
+    if since is not None and now - since >= GIVE_UP_AFTER:
+        stop_sending(connection, reason=_("nothing could be delivered since %(day)s") % {"day": since.date()})
+
+
+def stop_sending(connection: Connection, *, reason: str) -> None:
+    """Stop deliveries, visibly; messages that wait stay and go out when staff switch it on again."""
+    stopped = Connection.objects.filter(pk=connection.pk, sends_outbound=True).update(
+        sends_outbound=False, disabled_reason=reason[:200]
+    )
+    if not stopped:
+        return
+    Alert.objects.get_or_create(
+        key=_alert_key(connection),
+        resolved_at=None,
+        defaults={
+            "severity": Alert.Severity.ERROR,
+            "message": _("Deliveries to “%(connection)s” have stopped: %(reason)s")
+            % {"connection": connection.name, "reason": reason},
+        },
+    )
+    AuditEntry.record("connection.stopped", connection, reason=reason)
+    log.warning("connection.stopped", connection_id=connection.pk)
+
+
+def note_switched_on(connection: Connection) -> None:
+    """Staff switched deliveries on again: forget the trouble."""
+    Connection.objects.filter(pk=connection.pk).update(failing_since=None, disabled_reason="")
+    Alert.objects.filter(key=_alert_key(connection), resolved_at=None).update(resolved_at=timezone.now())
+
+
+def _alert_key(connection: Connection) -> str:
+    return f"connection-stopped-{connection.pk}"
+
+
+def _until(door: Door) -> str:
+    return "previous_secret_until" if door is Door.INBOUND else "outbound_previous_until"
+
+
+def _save(connection: Connection, changes: dict[str, Any]) -> None:
+    for name, value in changes.items():
+        setattr(connection, name, value)
+    connection.save(update_fields=list(changes))

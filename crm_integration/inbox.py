@@ -1,0 +1,223 @@
+"""The door in: every message becomes one row first, and is understood afterwards."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections import Counter
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from django.db import IntegrityError, transaction
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils.translation import gettext as _
+
+from crm_integration import refusals
+from crm_integration.adapters import registry
+from crm_integration.adapters.base import Adapter, Parsed, Unreadable
+from crm_integration.http import DeliveryError
+from crm_integration.models import Connection, InboundMessage
+from crm_integration.signatures import Reason
+from segmentation import identities, ingest, leases
+from segmentation.jobs import Job, enqueue
+from segmentation.models import AuditEntry, EventSource, LeaseState
+from segmentation.normal import IngestReport, NormalCustomer, Rejection
+
+log = structlog.get_logger(__name__)
+
+LEASE = timedelta(seconds=180)
+RETRY_AFTER = tuple(timedelta(seconds=seconds) for seconds in (2, 15, 60, 600, 3600))
+MAX_ATTEMPTS = len(RETRY_AFTER) + 1
+JITTER = 0.2
+# A row this late has probably lost its nudge; fresher ones still have one on its way.
+LATE = timedelta(seconds=10)
+REJECTIONS_KEPT = 50
+
+Outcome = InboundMessage.Outcome
+
+
+@dataclass(frozen=True)
+class Received:
+    message_id: int
+    is_duplicate: bool
+
+
+def receive(connection: Connection, *, dedupe_key: str, body: bytes, received_at: datetime) -> Received:
+    """Store a verified message once under (connection, dedupe_key) and nudge a worker. Committed on return."""
+    digest = hashlib.sha256(body).hexdigest()
+    try:
+        with transaction.atomic():
+            message = InboundMessage.objects.create(
+                connection=connection,
+                dedupe_key=dedupe_key,
+                body=body,
+                body_sha256=digest,
+                received_at=received_at,
+            )
+            enqueue(Job.PROCESS_INBOUND, message_id=message.pk)
+    except IntegrityError:
+        return _known(connection, dedupe_key=dedupe_key, digest=digest)
+    return Received(message.pk, is_duplicate=False)
+
+
+def _known(connection: Connection, *, dedupe_key: str, digest: str) -> Received:
+    """The message that holds this key already. Another body under the same id is dropped, but not in silence."""
+    key, known = InboundMessage.objects.values_list("pk", "body_sha256").get(
+        connection=connection, dedupe_key=dedupe_key
+    )
+    if known != digest:
+        refusals.count(connection, Reason.REUSED_ID)
+        log.warning("inbound.id_reused", message_id=key)
+    return Received(key, is_duplicate=True)
+
+
+def due_ids(limit: int = 500) -> list[int]:
+    """Messages whose nudge was lost or whose worker died, oldest first."""
+    waiting = Q(state=LeaseState.QUEUED, run_after__lt=Now() - LATE)
+    abandoned = Q(state=LeaseState.RUNNING, lease_until__lt=Now())
+    rows = InboundMessage.objects.filter(waiting | abandoned).order_by("run_after", "pk")
+    return list(rows.values_list("pk", flat=True)[:limit])
+
+
+def process(message_id: int) -> None:
+    """Understand one message and store what it says; nothing when it is done or another worker has it."""
+    rows = InboundMessage.objects.filter(pk=message_id)
+    for message in leases.claim(rows, lease=LEASE, max_attempts=MAX_ATTEMPTS):
+        try:
+            _process(message)
+        except leases.LeaseLost:
+            log.info("inbound.lease_lost", message_id=message.pk)
+
+
+def _process(message: InboundMessage) -> None:
+    connection = message.connection
+    try:
+        adapter = registry.get(connection.adapter)
+        parsed = adapter.parse(_body(message), message_key=message.dedupe_key)
+        _record(message, adapter, adapter.hydrate(parsed, connection))
+    except (Unreadable, registry.UnknownAdapter) as problem:
+        leases.fail(message, str(problem), outcome=Outcome.UNREADABLE)
+    except DeliveryError as problem:
+        _try_later(message, str(problem), permanent=problem.permanent)
+    except leases.LeaseLost:
+        raise
+    except Exception as error:
+        # Whatever one message does must neither stop the worker nor be lost: it waits, then is parked in sight.
+        log.exception("inbound.failed", message_id=message.pk)
+        _try_later(message, _("Unexpected error: %(error)s.") % {"error": type(error).__name__})
+
+
+def _body(message: InboundMessage) -> bytes:
+    if message.body is None:
+        raise Unreadable(_("The body is no longer kept (see retention)."))
+    return bytes(message.body)
+
+
+def _try_later(message: InboundMessage, problem: str, *, permanent: bool = False) -> None:
+    if permanent or message.attempts >= MAX_ATTEMPTS:
+        leases.fail(message, problem)
+        return
+    base = RETRY_AFTER[message.attempts - 1]
+    leases.retry(message, after=base * random.uniform(1 - JITTER, 1 + JITTER), error=problem)
+
+
+def _record(message: InboundMessage, adapter: Adapter, parsed: Parsed) -> None:
+    """Facts, due customers and the end of the message in one transaction, so that a killed worker repeats nothing."""
+    topic = parsed.topic.replace("\x00", "")[:100]
+    with transaction.atomic():
+        leases.guard(message)
+        if not parsed.is_known or parsed.is_test:
+            outcome = Outcome.TEST if parsed.is_test else Outcome.UNKNOWN_TOPIC
+            leases.finish(message, topic=topic, outcome=outcome, detail={})
+            return
+        report, rejections = _store(message, adapter, parsed)
+        leases.finish(
+            message,
+            topic=topic,
+            events_created=report.created,
+            outcome=_outcome(report, rejections),
+            detail=_detail(report, rejections),
+        )
+
+
+def _store(message: InboundMessage, adapter: Adapter, parsed: Parsed) -> tuple[IngestReport, list[Rejection]]:
+    """Customers first, so that events find them. Rejections are numbered by item of the message."""
+    connection = message.connection
+    source = EventSource.objects.get_or_create(slug=connection.slug, defaults={"is_live": True})[0]
+    common: dict[str, Any] = {
+        "source": source,
+        "namespace": identities.SHOP if adapter.uses_shop_ids else connection.slug,
+        "received_at": message.received_at,
+        "cause": "webhook",
+    }
+    rejections = [Rejection(found.item, found.reason) for found in parsed.rejections]
+    changed: frozenset[int] = frozenset()
+    for wave in _waves(parsed):
+        told = ingest.record_customers([customer for _item, customer in wave], **common)
+        changed |= told.customer_ids
+        rejections += [Rejection(wave[found.index][0], found.reason) for found in told.rejected]
+    events = ingest.record_events(parsed.events, **common) if parsed.events else IngestReport()
+    rejections += [Rejection(parsed.event_items[found.index], found.reason) for found in events.rejected]
+    report = replace(events, customer_ids=changed | events.customer_ids, rejected=())
+    return report, sorted(rejections, key=lambda rejection: rejection.index)
+
+
+def _waves(parsed: Parsed) -> list[list[tuple[int, NormalCustomer]]]:
+    """The customers in rounds that name each one once: what a message says twice about someone is told in order."""
+    waves: list[list[tuple[int, NormalCustomer]]] = []
+    told: Counter[str] = Counter()
+    for item, customer in zip(parsed.customer_items, parsed.customers, strict=True):
+        round_number = told[customer.reference]
+        told[customer.reference] += 1
+        if round_number == len(waves):
+            waves.append([])
+        waves[round_number].append((item, customer))
+    return waves
+
+
+def _outcome(report: IngestReport, rejections: list[Rejection]) -> str:
+    has_news = bool(report.created or report.customer_ids)
+    if rejections:
+        return Outcome.PARTLY if has_news or report.repeated else Outcome.REJECTED
+    return Outcome.RECORDED if has_news else Outcome.NOTHING_NEW
+
+
+def _detail(report: IngestReport, rejections: list[Rejection]) -> dict[str, Any]:
+    return {
+        "created": report.created,
+        "repeated": report.repeated,
+        "anonymous": report.anonymous,
+        "customers": len(report.customer_ids),
+        "rejected": len(rejections),
+        "rejections": [
+            {"item": found.index, "reason": found.reason} for found in rejections[:REJECTIONS_KEPT]
+        ],
+    }
+
+
+class NotReplayable(Exception):
+    """The message cannot be processed again; the text says why."""
+
+
+def replay(message: InboundMessage, *, actor: Any = None) -> None:
+    """Process a finished or failed message again, as after a fix. Facts that are known already are not repeated."""
+    if message.body is None:
+        raise NotReplayable(_("The body is no longer kept (see retention)."))
+    with transaction.atomic():
+        over = [LeaseState.DONE, LeaseState.FAILED, LeaseState.CANCELLED]
+        changed = InboundMessage.objects.filter(pk=message.pk, state__in=over).update(
+            state=LeaseState.QUEUED,
+            attempts=0,
+            run_after=Now(),
+            finished_at=None,
+            error="",
+            outcome="",
+            progress=0,
+        )
+        if not changed:
+            raise NotReplayable(_("The message is still waiting or being processed."))
+        AuditEntry.record("inbound.replayed", message, actor=actor)
+        enqueue(Job.PROCESS_INBOUND, message_id=message.pk)

@@ -1,0 +1,260 @@
+"""The door out: decisions are staged in the deciding transaction and delivered at least once, under a stable id."""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from time import monotonic
+from typing import Any, Protocol
+
+import structlog
+from django.db import transaction
+from django.db.models import Max, QuerySet
+from django.db.models.functions import Now
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from crm_integration import connections, payloads
+from crm_integration.adapters import registry
+from crm_integration.connections import Door
+from crm_integration.http import Answer, DeliveryError
+from crm_integration.models import Connection, DeliveryAttempt, OutboundMessage
+from segmentation import leases
+from segmentation.batches import batches
+from segmentation.jobs import Job, enqueue
+from segmentation.models import AuditEntry, LeaseState
+
+log = structlog.get_logger(__name__)
+
+# The spacing that Standard Webhooks recommends: ten attempts over about three days.
+RETRY_AFTER = tuple(
+    timedelta(seconds=seconds)
+    for seconds in (5, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600, 14 * 3600, 20 * 3600, 24 * 3600)
+)
+MAX_ATTEMPTS = len(RETRY_AFTER) + 1
+MAX_WAIT = timedelta(hours=24)
+JITTER = 0.2
+LEASE = timedelta(seconds=60)
+# Within the soft limit of the delivery task, with room for the last request.
+WORK_SECONDS = 30.0
+GONE = 410
+EXCERPT = 120
+
+
+class Decided(Protocol):
+    """What scoring hands over for each decision it wrote."""
+
+    @property
+    def decision_id(self) -> int: ...
+
+
+def stage(decided: Sequence[Decided]) -> int:
+    """One message a decision and sending connection; returns how many. Call it inside the deciding transaction.
+
+    Staging a decision again does nothing. Without a sending connection nothing is read or written.
+    """
+    receivers = list(_sending().values_list("pk", flat=True))
+    if not receivers or not decided:
+        return 0
+    for part in batches([decision.decision_id for decision in decided]):
+        _insert(payloads.decisions(part), receivers)
+    enqueue(Job.DELIVER)
+    return len(decided) * len(receivers)
+
+
+def _insert(messages: list[payloads.DecisionMessage], receivers: list[int]) -> None:
+    rows = [
+        OutboundMessage(
+            connection_id=receiver,
+            message_id=message.message_id,
+            topic=payloads.DECISION_TOPIC,
+            body=message.body,
+            customer_id=message.customer_id,
+            subject_version=message.version,
+        )
+        for message in messages
+        for receiver in receivers
+    ]
+    OutboundMessage.objects.bulk_create(rows, ignore_conflicts=True, batch_size=500)
+
+
+def stage_test(connection: Connection, *, actor: Any = None) -> OutboundMessage:
+    """A test message to one connection, delivered like any other."""
+    with transaction.atomic():
+        message = OutboundMessage.objects.create(
+            connection=connection,
+            message_id=f"test_{uuid.uuid4().hex}",
+            topic=payloads.TEST_TOPIC,
+            body=payloads.test_body(timezone.now()),
+        )
+        AuditEntry.record("connection.test_sent", connection, actor=actor)
+        enqueue(Job.DELIVER, message_id=message.pk)
+    return message
+
+
+def _sending() -> QuerySet[Connection]:
+    return Connection.objects.filter(is_active=True, sends_outbound=True)
+
+
+def _deliverable() -> QuerySet[OutboundMessage]:
+    return OutboundMessage.objects.filter(connection__in=list(_sending().values_list("pk", flat=True)))
+
+
+def due_ids(limit: int = 500) -> list[int]:
+    """Messages to deliver now (new, due again, or left by a dead worker), oldest first."""
+    return list(
+        leases.claimable(_deliverable()).order_by("run_after", "pk").values_list("pk", flat=True)[:limit]
+    )
+
+
+def deliver(message_id: int) -> None:
+    """Try one message once; nothing when it is done, not due, or another worker has it."""
+    for message in leases.claim(_deliverable().filter(pk=message_id), lease=LEASE, max_attempts=MAX_ATTEMPTS):
+        _deliver(message)
+
+
+def deliver_due(*, seconds: float = WORK_SECONDS) -> int:
+    """Deliver whatever is due for about `seconds`; returns how many were tried, and nudges again when some are left.
+
+    A connection that fails rests for the remainder of this call, so that a dead one does not slow the others.
+    """
+    until = monotonic() + seconds
+    resting: set[int] = set()
+    tried = 0
+    while monotonic() < until:
+        rows = _deliverable().exclude(connection__in=resting)
+        claimed = leases.claim(rows, lease=LEASE, max_attempts=MAX_ATTEMPTS)
+        if not claimed:
+            return tried
+        tried += 1
+        if not _deliver(claimed[0]):
+            resting.add(claimed[0].connection_id)
+    enqueue(Job.DELIVER)
+    return tried
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """How one try went. `is_final`: do not try again and stop the connection."""
+
+    started_at: datetime
+    duration: timedelta
+    status: int | None = None
+    error: str = ""
+    is_final: bool = False
+    retry_after: timedelta | None = None
+
+    @property
+    def is_success(self) -> bool:
+        return not self.error
+
+
+def _deliver(message: OutboundMessage) -> bool:
+    """Send, then write down how it went, if the claim still stands. True when it arrived."""
+    attempt = _attempt(message)
+    try:
+        with transaction.atomic():
+            leases.guard(message)
+            _note(message, attempt)
+            _settle(message, attempt)
+    except leases.LeaseLost:
+        log.info("outbound.lease_lost", message_id=message.pk)
+    return attempt.is_success
+
+
+def _attempt(message: OutboundMessage) -> Attempt:
+    connection = message.connection
+    now, started = timezone.now(), monotonic()
+    try:
+        secrets = connections.valid_secrets(connection, Door.OUTBOUND, now=now)
+        if not secrets:
+            raise DeliveryError(_("The connection has no delivery secret."), permanent=True)
+        adapter = registry.get(connection.adapter)
+        answer = adapter.push(message, secrets=secrets, now=int(now.timestamp()))
+    except registry.UnknownAdapter as error:
+        return Attempt(now, _since(started), error=str(error), is_final=True)
+    except DeliveryError as error:
+        return Attempt(now, _since(started), error=str(error), is_final=error.permanent)
+    return Attempt(
+        now,
+        _since(started),
+        status=answer.status,
+        error="" if answer.is_success else _complaint(answer),
+        is_final=answer.status == GONE,
+        retry_after=answer.retry_after,
+    )
+
+
+def _since(started: float) -> timedelta:
+    return timedelta(seconds=monotonic() - started)
+
+
+def _complaint(answer: Answer) -> str:
+    """The status and the start of what the receiver said, for staff."""
+    if 300 <= answer.status < 400:
+        return _("Answered %(status)d: redirects are not followed.") % {"status": answer.status}
+    said = "".join(letter for letter in answer.body.decode("utf-8", "replace") if letter.isprintable())
+    return _("Answered %(status)d: %(text)s") % {"status": answer.status, "text": said[:EXCERPT]}
+
+
+def _note(message: OutboundMessage, attempt: Attempt) -> None:
+    newest = message.delivery_attempts.aggregate(newest=Max("number"))["newest"] or 0
+    DeliveryAttempt.objects.create(
+        message=message,
+        number=newest + 1,
+        at=attempt.started_at,
+        status_code=attempt.status,
+        duration_ms=int(attempt.duration.total_seconds() * 1000),
+        error=attempt.error[:300],
+    )
+
+
+def _settle(message: OutboundMessage, attempt: Attempt) -> None:
+    """Delivered, to be tried again, or dead; and what that says about the connection."""
+    if attempt.is_success:
+        leases.finish(message, delivered_at=Now())
+        connections.record_success(message.connection)
+        return
+    if attempt.is_final:
+        leases.fail(message, attempt.error)
+        connections.stop_sending(message.connection, reason=attempt.error)
+        return
+    if message.attempts >= MAX_ATTEMPTS:
+        leases.fail(
+            message,
+            _("Given up after %(count)d attempts. %(error)s")
+            % {"count": message.attempts, "error": attempt.error},
+        )
+    else:
+        leases.retry(
+            message, after=wait_before_next(message.attempts, attempt.retry_after), error=attempt.error
+        )
+    connections.record_failure(message.connection, now=attempt.started_at)
+
+
+def wait_before_next(attempts: int, retry_after: timedelta | None = None) -> timedelta:
+    """The pause after the `attempts`-th failure, ±20 %; longer when the receiver asks for it, at most a day more."""
+    planned = RETRY_AFTER[min(attempts, len(RETRY_AFTER)) - 1] * random.uniform(1 - JITTER, 1 + JITTER)
+    return max(planned, min(retry_after, MAX_WAIT)) if retry_after else planned
+
+
+class NotRedeliverable(Exception):
+    """The message cannot be sent again; the text says why."""
+
+
+def redeliver(message: OutboundMessage, *, actor: Any = None) -> None:
+    """Send a delivered or dead message again, under the same id, with the whole schedule of attempts."""
+    with transaction.atomic():
+        if not _sending().filter(pk=message.connection_id).exists():
+            raise NotRedeliverable(_("The connection does not send; switch it on first."))
+        over = [LeaseState.DONE, LeaseState.FAILED, LeaseState.CANCELLED]
+        changed = OutboundMessage.objects.filter(pk=message.pk, state__in=over).update(
+            state=LeaseState.QUEUED, attempts=0, run_after=Now(), finished_at=None, error="", progress=0
+        )
+        if not changed:
+            raise NotRedeliverable(_("The message is still waiting or being delivered."))
+        AuditEntry.record("outbound.redelivered", message, actor=actor)
+        enqueue(Job.DELIVER, message_id=message.pk)
