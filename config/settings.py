@@ -102,6 +102,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # --- Background work ------------------------------------------------------------------------------
 # "embedded://" keeps messages in the same database (workers/transport.py); RabbitMQ and Redis by URL.
 CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="embedded://")
+# Keeps installations that share a broker apart, and test processes too.
+CELERY_QUEUE_PREFIX = env.str("CELERY_QUEUE_PREFIX", default=f"test-{os.getpid()}-" if TESTING else "")
 JOB_SENDER = env.str("JOB_SENDER", default="workers.sender.send")
 WORKER_DEVICE = env.str("DEVICE", default="auto")
 SCORING_SHARD_SIZE = env.int("SCORING_SHARD_SIZE", default=5000)

@@ -50,7 +50,7 @@ app.conf.update(
     task_acks_late=True,
     task_reject_on_worker_lost=True,
     task_create_missing_queues=False,
-    task_default_queue="default",
+    task_default_queue=queues.full_name("default"),
     task_queues=[_queue(name) for name in queues.QUEUES],
     task_routes={
         job.value: {"queue": policy.queue, "routing_key": policy.queue}

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from django.conf import settings
+
 from segmentation.jobs import Job
 
 QUEUES = ("inbound", "score", "train", "outbound", "default")
+
+
+def full_name(queue: str) -> str:
+    """The queue's name at the broker; CELERY_QUEUE_PREFIX keeps installations on one broker apart."""
+    return f"{settings.CELERY_QUEUE_PREFIX}{queue}"
 
 
 @dataclass(frozen=True)

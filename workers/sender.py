@@ -21,13 +21,12 @@ def send(job: Job, ids: dict[str, int]) -> None:
     if monotonic() < _silent_until:
         raise BrokerResting
     from workers.celery import app
-    from workers.queues import POLICIES
+    from workers.queues import POLICIES, full_name
 
     if app.conf.broker_url.startswith("embedded"):
         import workers.transport  # noqa: F401
-    policy = POLICIES[job]
     try:
-        app.send_task(job.value, kwargs=ids, queue=policy.queue, retry=False, ignore_result=True)
+        app.send_task(job.value, kwargs=ids, queue=full_name(POLICIES[job].queue), retry=False, ignore_result=True)
     except Exception:
         _silent_until = monotonic() + PAUSE_SECONDS
         raise

@@ -1,0 +1,64 @@
+# make demo   runs the whole line on a simulated shop (or FILE=orders.parquet PRESET=online-retail)
+# make test   runs every check that can run on this machine
+PYTHON ?= python3.11
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+QUEUES ?= inbound,score,train,outbound,default
+DEVICE ?= auto
+CONCURRENCY ?= 2
+PORT   ?= 8000
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test web worker beat migrate lint types contracts licences messages clean
+
+help:
+	@grep -E '^# make' Makefile | sed 's/^# //'
+
+$(VENV)/.runtime: requirements.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+$(VENV)/.dev: requirements.txt requirements-dev.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $(VENV)/.runtime $@
+
+demo: $(VENV)/.runtime
+	$(BIN)/python manage.py demo $(if $(FILE),--file "$(FILE)") $(if $(PRESET),--preset "$(PRESET)") \
+		$(if $(MAPPING),--mapping "$(MAPPING)") $(if $(CHECK),--check) --port $(PORT)
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+migrate: $(VENV)/.runtime
+	$(BIN)/python manage.py migrate
+
+web: $(VENV)/.runtime
+	$(BIN)/granian --interface wsgi --host 127.0.0.1 --port $(PORT) --workers 1 --blocking-threads 4 config.wsgi:application
+
+# One worker process with beat by default; several machines: QUEUES=train,score DEVICE=cuda, and `make beat` once.
+worker: $(VENV)/.runtime
+	DEVICE=$(DEVICE) CONCURRENCY=$(CONCURRENCY) $(BIN)/celery -A workers.celery worker \
+		--queues $(QUEUES) --loglevel INFO $(if $(findstring default,$(QUEUES)),--beat)
+
+beat: $(VENV)/.runtime
+	$(BIN)/celery -A workers.celery beat --loglevel INFO
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy config workers crm_integration segmentation
+
+contracts: $(VENV)/.dev
+	$(BIN)/lint-imports
+
+licences: $(VENV)/.dev
+	$(BIN)/python -m tests.support.licences
+
+messages: $(VENV)/.dev
+	$(BIN)/python -m tests.support.messages
+
+clean:
+	rm -rf var staticfiles $(VENV)

@@ -1,0 +1,32 @@
+"""How long results are kept. Events stay; decisions and what they saw go after a while, in short transactions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models.functions import Now
+
+from segmentation.models import Decision, InputSnapshot
+
+DECISION_DAYS = 400
+BATCH = 2000
+
+
+def prune_decisions(*, days: int = DECISION_DAYS) -> int:
+    """Delete decisions older than `days`, except each customer's latest; then snapshots nothing refers to."""
+    newer = Decision.objects.filter(customer_id=OuterRef("customer_id"), pk__gt=OuterRef("pk"))
+    old = Decision.objects.filter(Exists(newer), decided_at__lt=Now() - timedelta(days=days))
+    deleted = sum(delete_in_batches(old))
+    used = Decision.objects.filter(snapshot_id=OuterRef("pk"))
+    unused = InputSnapshot.objects.filter(~Exists(used), created_at__lt=Now() - timedelta(days=days))
+    return deleted + sum(delete_in_batches(unused))
+
+
+def delete_in_batches(rows: QuerySet[Any]) -> Iterator[int]:
+    """Delete the rows a batch at a time, each in a transaction of its own, yielding how many went."""
+    while keys := list(rows.order_by("pk").values_list("pk", flat=True)[:BATCH]):
+        rows.model._default_manager.filter(pk__in=keys).delete()
+        yield len(keys)

@@ -1,0 +1,110 @@
+"""A signed webhook becomes a delivered decision through real processes, whatever is killed on the way."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime
+
+import pytest
+
+from crm_integration import signatures
+from crm_integration.demo_receiver import DemoReceiver
+from crm_integration.models import Connection, InboundMessage, OutboundMessage
+from segmentation import starter
+from segmentation.models import Customer, Decision, DueCustomer, Event, Shop
+from tests.flows.conftest import wait_until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PATIENCE = 60
+
+
+@pytest.fixture
+def receiver(tmp_path):
+    running = DemoReceiver(port=0, secret=signatures.generate_secret(), log=tmp_path / "deliveries.jsonl")
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def connection(worker, environment, receiver):
+    """A connection that receives events and sends decisions to the local receiver."""
+    Shop.get()
+    starter.install()
+    worker.environment["OUTBOUND_ALLOW"] = f"127.0.0.1:{receiver.port}"
+    return Connection.objects.create(
+        slug="shop", name="Shop", inbound_secret=signatures.generate_secret(), sends_outbound=True,
+        outbound_url=f"http://127.0.0.1:{receiver.port}/", outbound_secret=receiver.secret,
+    )  # fmt: skip
+
+
+def post_order(client, connection, reference, message_id):
+    now = datetime.now(UTC)
+    body = json.dumps(
+        {
+            "type": "order.placed",
+            "timestamp": now.isoformat(),
+            "data": {"id": f"order-{reference}", "customer": {"id": reference}, "amount": "25.00", "currency": "GBP"},
+        }
+    ).encode()
+    return client.post(
+        f"/hooks/{connection.slug}/", data=body, content_type="application/json",
+        headers={
+            "webhook-id": message_id,
+            "webhook-timestamp": str(int(time.time())),
+            "webhook-signature": signatures.sign(connection.inbound_secret, message_id, int(time.time()), body),
+        },
+    )  # fmt: skip
+
+
+def delivered_about(receiver, reference):
+    return [m for m in receiver.received() if m["data"]["customer"]["id"] == reference]
+
+
+def test_a_signed_order_becomes_a_delivered_decision(client, worker, connection, receiver):
+    worker.start()
+    assert post_order(client, connection, "C1", "msg_1").status_code == 202
+    wait_until(lambda: delivered_about(receiver, "C1"), seconds=PATIENCE, alive=worker.alive)
+    decision = Decision.objects.get(customer__reference="C1")
+    assert delivered_about(receiver, "C1")[0]["data"]["version"] == decision.input_version
+    assert not DueCustomer.objects.exists()
+
+
+def test_the_same_message_twice_counts_once(client, worker, connection, receiver):
+    worker.start()
+    post_order(client, connection, "C1", "msg_1")
+    assert post_order(client, connection, "C1", "msg_1").json()["status"] == "duplicate"
+    wait_until(lambda: delivered_about(receiver, "C1"), seconds=PATIENCE, alive=worker.alive)
+    assert Event.objects.count() == 1
+    assert Decision.objects.count() == 1
+
+
+def test_messages_lost_while_no_worker_ran_are_caught_up_by_the_sweep(client, settings, worker, connection, receiver):
+    settings.JOB_SENDER = "tests.support.jobs.record"
+    post_order(client, connection, "C1", "msg_1")
+    worker.start()
+    wait_until(lambda: delivered_about(receiver, "C1"), seconds=PATIENCE, alive=worker.alive)
+
+
+def test_killing_the_worker_loses_nothing_and_doubles_nothing(client, worker, connection, receiver):
+    worker.start()
+    references = [f"C{number}" for number in range(30)]
+    for number, reference in enumerate(references):
+        post_order(client, connection, reference, f"msg_{number}")
+        if number in {10, 20}:
+            worker.kill()
+            worker.start()
+    wait_until(
+        lambda: all(delivered_about(receiver, reference) for reference in references),
+        seconds=2 * PATIENCE,
+        alive=worker.alive,
+    )
+    wait_until(lambda: not OutboundMessage.objects.exclude(state="done").exists(), seconds=PATIENCE)
+    assert InboundMessage.objects.filter(state="done").count() == len(references)
+    assert Event.objects.count() == len(references)
+    assert Decision.objects.count() == len(references)
+    assert Customer.objects.count() == len(references)
+    ids = {message["message_id"] for message in receiver.received() if "message_id" in message}
+    assert len(ids) <= len(references)
