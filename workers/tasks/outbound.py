@@ -5,7 +5,11 @@ from workers.tasks.base import task
 
 
 @task(Job.DELIVER)
-def deliver(message_id: int) -> None:
+def deliver(message_id: int | None = None) -> None:
+    """One message, or without an id whatever is due (a decided batch is one nudge)."""
     from crm_integration import outbox
 
-    outbox.deliver(message_id)
+    if message_id is None:
+        outbox.deliver_due()
+    else:
+        outbox.deliver(message_id)
