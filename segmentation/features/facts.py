@@ -1,0 +1,185 @@
+"""An events frame cut into streams of integer facts: orders, returns, browsing, carts, service and offers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import date
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import polars as pl
+
+from segmentation.features.days import day_number, local_days
+from segmentation.features.orders import counted_orders
+from segmentation.features.streams import DAY_BITS, Stream
+from segmentation.kinds import EventKind
+
+Arrays = Mapping[str, np.ndarray]
+
+# A cart is abandoned when no order follows on its day or the days after, once those are over.
+CART_GRACE_DAYS = 3
+LOW_RATING = 2.0
+RATING_POINTS = 100
+BROWSING = (
+    EventKind.VIEWED,
+    EventKind.CART_ADDED,
+    EventKind.CART_REMOVED,
+    EventKind.FAVOURITED,
+    EventKind.SEARCHED,
+)
+SERVICE = (
+    EventKind.REVIEWED,
+    EventKind.TICKET_OPENED,
+    EventKind.TICKET_CLOSED,
+    EventKind.COMPLAINED,
+    EventKind.OFFER_SENT,
+    EventKind.OFFER_REDEEMED,
+)
+
+
+def streams(events: pl.DataFrame, *, customers: pl.Series, as_of: date, zone: ZoneInfo) -> dict[str, Stream]:
+    """Streams by name, of the facts before `as_of` of the given customers, which are sorted ids."""
+    ids, today = customers.to_numpy(), day_number(as_of)
+    known = _known(events, ids=ids, today=today, zone=zone)
+    orders = _arrays(counted_orders(known))
+    others = _arrays(known)
+    kind = others["kind"]
+
+    def build(rows: Arrays, columns: Callable[[Arrays], dict[str, np.ndarray]]) -> Stream:
+        return Stream(len(ids), today, rows["position"], rows["day"], columns(rows))
+
+    built = {"orders": build(orders, _order_columns)}
+    built["returns"] = build(_take(others, kind == EventKind.REFUNDED), _return_columns)
+    built["browsing"] = build(_take(others, np.isin(kind, BROWSING)), _browsing_columns)
+    carts = _take(others, kind == EventKind.CART_ADDED)
+    built["carts"] = build(carts, lambda rows: _cart_columns(rows, orders=built["orders"]))
+    built["service"] = build(_take(others, np.isin(kind, SERVICE)), _service_columns)
+    built["any"] = build(others, lambda rows: {"any_day": rows["day"]})
+    return built
+
+
+def _known(events: pl.DataFrame, *, ids: np.ndarray, today: int, zone: ZoneInfo) -> pl.DataFrame:
+    """Events of these customers before today, with the customer's position and the local day."""
+    instants = events["occurred_at"].dt.timestamp("us").to_numpy()
+    day = local_days(instants, zone)
+    position, ours = _positions(events["customer_id"].to_numpy(), ids)
+    frame = events.with_columns(pl.Series("position", position), pl.Series("day", day))
+    keep = ours & (day < today)
+    return frame if keep.all() else frame.filter(pl.Series(keep))
+
+
+def _positions(customer: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where each event's customer stands among the sorted ids, and whether it is there at all."""
+    starts = np.flatnonzero(np.append(True, customer[1:] != customer[:-1])) if len(customer) else []
+    lengths = np.diff(np.append(starts, len(customer)))
+    runs = customer[starts] if len(customer) else customer
+    place = np.searchsorted(ids, runs)
+    inside = place < len(ids)
+    inside[inside] = ids[place[inside]] == runs[inside]
+    return np.repeat(place, lengths.astype(np.int64)), np.repeat(inside, lengths.astype(np.int64))
+
+
+def _arrays(frame: pl.DataFrame) -> dict[str, np.ndarray]:
+    names = ("position", "day", "kind", "amount_minor", "discount_minor", "quantity", "line_count")
+    arrays = {name: frame[name].to_numpy().astype(np.int64, copy=False) for name in names}
+    return arrays | {"category_mask": frame["category_mask"].to_numpy(), "rating": frame["rating"].to_numpy()}
+
+
+def _take(rows: Arrays, mask: np.ndarray) -> dict[str, np.ndarray]:
+    return {name: values[mask] for name, values in rows.items()}
+
+
+def _new_day(rows: Arrays) -> np.ndarray:
+    """1 on the first row of each customer's day."""
+    position, day = rows["position"], rows["day"]
+    new = np.ones(len(day), dtype=np.int64)
+    new[1:] = (position[1:] != position[:-1]) | (day[1:] != day[:-1])
+    return new
+
+
+def _gaps(rows: Arrays) -> np.ndarray:
+    """Days since the customer's order day before, on the first row of an order day; else 0."""
+    position, day = rows["position"], rows["day"]
+    gaps = np.zeros(len(day), dtype=np.int64)
+    gaps[1:] = np.where(position[1:] == position[:-1], day[1:] - day[:-1], 0)
+    return gaps
+
+
+def _order_columns(rows: Arrays) -> dict[str, np.ndarray]:
+    gaps, new_day = _gaps(rows), _new_day(rows)
+    # The last known gap, carried to later orders of the same day.
+    position = np.maximum.accumulate(np.where(new_day == 1, np.arange(len(gaps)), 0))
+    return {
+        "orders": np.ones_like(new_day),
+        "order_days": new_day,
+        "order_day": rows["day"],
+        "spent": rows["amount_minor"],
+        "discount": rows["discount_minor"],
+        "discounted": (rows["discount_minor"] > 0).astype(np.int64),
+        "units": rows["quantity"],
+        "lines": rows["line_count"],
+        "bought": rows["category_mask"],
+        "gaps": (gaps > 0).astype(np.int64),
+        "gap_days": gaps,
+        "gap_squares": gaps * gaps,
+        "gap": gaps[position] if len(gaps) else gaps,
+    }
+
+
+def _return_columns(rows: Arrays) -> dict[str, np.ndarray]:
+    return {
+        "returns": np.ones_like(rows["day"]),
+        "return_day": rows["day"],
+        "returned": np.abs(rows["amount_minor"]),
+    }
+
+
+def _browsing_columns(rows: Arrays) -> dict[str, np.ndarray]:
+    kind = rows["kind"]
+    views = (kind == EventKind.VIEWED).astype(np.int64)
+    return {
+        "views": views,
+        "searches": (kind == EventKind.SEARCHED).astype(np.int64),
+        "carts": (kind == EventKind.CART_ADDED).astype(np.int64),
+        "favourites": (kind == EventKind.FAVOURITED).astype(np.int64),
+        "visits": _new_day(rows),
+        "visit_day": rows["day"],
+        "seen": np.where(views == 1, rows["category_mask"], 0),
+    }
+
+
+def _cart_columns(rows: Arrays, *, orders: Stream) -> dict[str, np.ndarray]:
+    """Carts of a day count as one. `cart_open` is 1 while no order has followed."""
+    position, day = rows["position"], rows["day"]
+    order_key = (orders.position << DAY_BITS) + orders.day
+    following = np.searchsorted(order_key, (position << DAY_BITS) + day)
+    limit = (position << DAY_BITS) + day + CART_GRACE_DAYS
+    key = np.append(order_key, np.iinfo(np.int64).max)[following]
+    over = day + CART_GRACE_DAYS < orders.as_of_day
+    new_day = _new_day(rows)
+    return {
+        "abandoned": ((key > limit) & over & (new_day == 1)).astype(np.int64),
+        "cart_day": day,
+        "cart_open": (key >> DAY_BITS != position).astype(np.int64),
+    }
+
+
+def _service_columns(rows: Arrays) -> dict[str, np.ndarray]:
+    kind = rows["kind"]
+    review = kind == EventKind.REVIEWED
+    rated = review & ~np.isnan(rows["rating"])
+    rating = np.where(rated, rows["rating"], 0.0)
+    points = np.rint(rating * RATING_POINTS).astype(np.int64)
+    counts = {
+        "tickets": EventKind.TICKET_OPENED,
+        "closed": EventKind.TICKET_CLOSED,
+        "complaints": EventKind.COMPLAINED,
+        "offers_sent": EventKind.OFFER_SENT,
+        "offers_used": EventKind.OFFER_REDEEMED,
+    }
+    return {
+        "reviews": review.astype(np.int64),
+        "ratings": rated.astype(np.int64),
+        "points": points,
+        "low_ratings": (rated & (rating <= LOW_RATING)).astype(np.int64),
+    } | {name: (kind == wanted).astype(np.int64) for name, wanted in counts.items()}

@@ -1,0 +1,37 @@
+"""Which orders count: the newest version of each, not cancelled, with a positive amount."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from segmentation.kinds import EventKind
+
+PLACED, CHANGED, CANCELLED = EventKind.ORDER_PLACED, EventKind.ORDER_CHANGED, EventKind.ORDER_CANCELLED
+ORDER_KINDS = (int(PLACED), int(CHANGED), int(CANCELLED))
+
+
+def counted_orders(events: pl.DataFrame) -> pl.DataFrame:
+    """One row an order, at the time it was placed, with the amounts of its newest version.
+
+    `events` is an events frame (any kinds) already cut at the instant it is looked at from: a change or
+    cancellation after that instant is not known yet. A change or cancellation names its order by
+    `order_hash`; without one it ties to nothing and is left out. Keeps order and columns of `events`.
+    """
+    orders = events.filter(pl.col("kind").is_in(ORDER_KINDS))
+    if (orders["kind"] != int(PLACED)).any():
+        orders = _newest_versions(orders)
+    return orders.filter(pl.col("amount_minor") > 0)
+
+
+def _newest_versions(orders: pl.DataFrame) -> pl.DataFrame:
+    tied = pl.col("order_hash") != 0
+    alone = orders.filter(~tied, pl.col("kind") == int(PLACED))
+    versions = orders.filter(tied)
+    newest = versions.group_by("customer_id", "order_hash", maintain_order=True).agg(
+        pl.col("occurred_at").first(),
+        (pl.col("kind") == int(CANCELLED)).any().alias("cancelled"),
+        pl.exclude("customer_id", "order_hash", "occurred_at", "kind").last(),
+    )
+    kept = newest.filter(~pl.col("cancelled")).with_columns(pl.lit(int(PLACED), dtype=pl.Int16).alias("kind"))
+    both = pl.concat([alone, kept.select(orders.columns)])
+    return both.sort("customer_id", "occurred_at", maintain_order=True)
