@@ -619,7 +619,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='scoringrun',
             name='context',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='segmentation.shopcontext'),
+            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='segmentation.shopcontext'),
         ),
         migrations.AddField(
             model_name='modelversion',

@@ -226,7 +226,10 @@ class ScoringRun(models.Model):
 
     as_of = models.DateField(_("as of"))
     state = models.CharField(_("state"), max_length=10, choices=State, default=State.RUNNING)
-    context = models.ForeignKey("segmentation.ShopContext", on_delete=models.PROTECT, related_name="+")
+    # Fitted by the first worker that needs it: the web process that starts a run stays light.
+    context = models.ForeignKey(
+        "segmentation.ShopContext", null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
     pinned_versions = models.JSONField(
         _("model versions"), default=dict, help_text=_("Target slug to version id.")
     )

@@ -1,0 +1,92 @@
+"""The decision frame: one row a customer with features, scores, attributes, consent, as rules see them.
+
+Columns: customer_id · input_version · feature.<name> · score.<target>[.label|.<class>|.median] ·
+attribute.<slug> · customer.country/channel/tenure_days/is_profiled · consent.marketing/profiling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import polars as pl
+
+from segmentation import consents, targets
+from segmentation.models import Consent, Target
+from segmentation.serving import Answers, Serving
+
+UNKNOWN = "unknown"
+
+
+def decision_frame(
+    *,
+    features: pl.DataFrame,
+    customers: pl.DataFrame,
+    facts: pl.DataFrame,
+    answers: Sequence[Answers],
+    input_versions: Mapping[int, int],
+) -> pl.DataFrame:
+    """Rows and order of `customers`; `features` and `facts` (see segmentation/order_facts.py) have the same rows."""
+    ids = customers["customer_id"]
+    columns = [
+        ids,
+        pl.Series("input_version", [input_versions[key] for key in ids.to_list()], dtype=pl.Int64),
+        *_prefixed(features, "feature"),
+        *(column for answer in answers for column in score_columns(answer)),
+        *(customers[name] for name in customers.columns if name.startswith("attribute.")),
+        customers["country"].alias("customer.country"),
+        customers["channel"].alias("customer.channel"),
+        facts["tenure_days"].alias("customer.tenure_days"),
+        facts["is_profiled"].alias("customer.is_profiled"),
+        *_consent_columns(ids),
+    ]
+    return pl.DataFrame(columns)
+
+
+def score_columns(answer: Answers) -> list[pl.Series]:
+    """What rules see of one target; null where there is no score, so that no condition on it holds."""
+    serving = answer.serving
+    name = f"score.{serving.target.slug}"
+    columns = [_nullable(name, answer.value)]
+    if serving.target.kind == Target.Kind.FUTURE_VALUE:
+        columns.append(_nullable(f"{name}.median", answer.median))
+    if targets.is_class_target(serving.target):
+        columns.append(pl.Series(f"{name}.label", labels(answer), dtype=pl.String))
+        columns += [_nullable(f"{name}.{cls}", values) for cls, values in _by_class(answer, serving)]
+    return columns
+
+
+def labels(answer: Answers) -> list[str | None]:
+    """(n,) the decided class in words, None without a score."""
+    classes = answer.serving.classes
+    return [classes[index] if index >= 0 else None for index in answer.label.tolist()]
+
+
+def _by_class(answer: Answers, serving: Serving) -> list[tuple[str, np.ndarray]]:
+    nothing = np.full(len(answer.value), np.nan)
+    found = answer.probabilities
+    return [
+        (cls, nothing if found is None else found[:, position])
+        for position, cls in enumerate(serving.classes)
+    ]
+
+
+def _nullable(name: str, values: np.ndarray) -> pl.Series:
+    return pl.Series(name, values, dtype=pl.Float64).fill_nan(None)
+
+
+def _prefixed(features: pl.DataFrame, prefix: str) -> list[pl.Series]:
+    """Feature columns under their rule names; attribute features are there as attributes already."""
+    names = [name for name in features.columns if name != "customer_id" and not name.startswith("attribute.")]
+    return [features[name].alias(f"{prefix}.{name}") for name in names]
+
+
+def _consent_columns(ids: pl.Series) -> list[pl.Series]:
+    keys = ids.to_list()
+    answers = consents.current(keys)
+    return [
+        pl.Series(
+            f"consent.{purpose}", [answers.get((key, str(purpose)), UNKNOWN) for key in keys], dtype=pl.String
+        )
+        for purpose in (Consent.Purpose.MARKETING.value, Consent.Purpose.PROFILING.value)
+    ]

@@ -1,0 +1,268 @@
+"""Classify everybody as of a day: start, claim a shard, walk it in chunks, finish. Knows no torch until a shard runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from django.conf import settings
+from django.db import IntegrityError, connection, transaction
+from django.db.models import Count, F, Max, Q
+from django.db.models.functions import Now
+from django.utils.translation import gettext as _
+
+from segmentation import leases, serving
+from segmentation.jobs import Job, enqueue
+from segmentation.models import (
+    AuditEntry,
+    Customer,
+    Decision,
+    LeaseState,
+    Membership,
+    ScoringRun,
+    ScoringShard,
+    Shop,
+)
+
+if TYPE_CHECKING:
+    from segmentation.scoring import OnDecided, Pinned, ScoredReport
+
+log = structlog.get_logger(__name__)
+LEASE = timedelta(seconds=120)
+RETRY_AFTER = timedelta(seconds=15)
+OPEN = (LeaseState.QUEUED, LeaseState.RUNNING)
+# Customers a transaction: SQLite has one writer, so its transactions stay short.
+CHUNK = {"sqlite": 1000, "postgresql": 5000}
+
+
+class ScoringError(Exception):
+    """A classification that cannot start; the message says why and what to do."""
+
+
+def start(as_of: date | None = None, *, requested_by: Any = None) -> ScoringRun:
+    """Start classifying everybody, or return the run that is doing so for this date already."""
+    shop = Shop.get()
+    as_of = as_of or shop.scoring_as_of()
+    _refuse_the_past(as_of, shop)
+    try:
+        with transaction.atomic():
+            return _start(as_of, requested_by)
+    except IntegrityError:
+        # Somebody started the same day a moment ago (one_running_classification_a_date).
+        return ScoringRun.objects.get(as_of=as_of, state=ScoringRun.State.RUNNING)
+
+
+def claim_shard(run_id: int | None = None) -> ScoringShard | None:
+    """A waiting shard of this run (or of any), or one whose worker was lost; None when there is none."""
+    shards = ScoringShard.objects.filter(run__state=ScoringRun.State.RUNNING)
+    if run_id is not None:
+        shards = shards.filter(run_id=run_id)
+    claimed = leases.claim(shards, lease=LEASE)
+    if not claimed:
+        # A shard whose workers all died was parked by this look; its run may be over now.
+        _end_if_last(run_id)
+    return claimed[0] if claimed else None
+
+
+def run_shard(shard: ScoringShard, *, on_decided: OnDecided | None = None) -> None:
+    """Walk the shard from its cursor; an error is retried from there, and stays visible when it keeps failing."""
+    try:
+        _walk(shard, on_decided)
+    except leases.Cancelled:
+        leases.cancel(shard)
+    except leases.LeaseLost:
+        log.warning("scoring.shard_lost", shard=shard.pk)
+    except Exception as error:
+        log.exception("scoring.shard_failed", shard=shard.pk)
+        _failed(shard, f"{type(error).__name__}: {error}")
+    _end_if_last(shard.run_id)
+
+
+def cancel(run: ScoringRun, by: Any = None) -> bool:
+    """Stop a running classification; what is committed stays. False when it is over already."""
+    with transaction.atomic():
+        running = ScoringRun.objects.filter(pk=run.pk, state=ScoringRun.State.RUNNING)
+        stopped = running.update(state=ScoringRun.State.CANCELLED, finished_at=Now())
+        if stopped:
+            shards = ScoringShard.objects.filter(run=run)
+            shards.filter(state=LeaseState.QUEUED).update(state=LeaseState.CANCELLED, finished_at=Now())
+            shards.filter(state=LeaseState.RUNNING).update(cancel_requested=True)
+            AuditEntry.record("classification.cancel", run, actor=by)
+    run.refresh_from_db()
+    return bool(stopped)
+
+
+def finish(run_id: int) -> None:
+    """Close a run whose shards are all over: counts for staff, and what failed. Safe to call again."""
+    run = ScoringRun.objects.filter(pk=run_id, state=ScoringRun.State.RUNNING).first()
+    if run is None or run.shards.filter(state__in=OPEN).exists():
+        return
+    failed = run.shards.filter(state=LeaseState.FAILED)
+    error = ""
+    if failed.exists():
+        error = _("%(count)s of %(all)s parts failed. The first: %(error)s") % {
+            "count": failed.count(),
+            "all": run.shards.count(),
+            "error": failed.order_by("number")[0].error,
+        }
+    summary = summarise(run)
+    ScoringRun.objects.filter(pk=run_id, state=ScoringRun.State.RUNNING).update(
+        state=ScoringRun.State.FAILED if error else ScoringRun.State.DONE,
+        error=error[: leases.ERROR_LENGTH],
+        summary=summary,
+        finished_at=Now(),
+    )
+
+
+def progress(run: ScoringRun) -> float:
+    """Share of the customers done, 0 to 1."""
+    done = sum(run.shards.values_list("scored", flat=True))
+    return min(done / run.customers, 1.0) if run.customers else 1.0
+
+
+def summarise(run: ScoringRun) -> dict[str, Any]:
+    """Customers by tier, segment, offer and priority as they stand now."""
+    people = Customer.objects.filter(merged_into__isnull=True)
+
+    def counted(field: str) -> dict[str, int]:
+        rows = people.order_by().values_list(field).annotate(n=Count("pk"))
+        return {
+            str(value): n for value, n in sorted(rows, key=lambda row: str(row[0])) if value not in {None, ""}
+        }
+
+    segments = Membership.objects.order_by().values_list("segment__slug").annotate(n=Count("pk"))
+    return {
+        "customers": run.customers,
+        "scored": sum(run.shards.values_list("scored", flat=True)),
+        "tiers": counted("tier"),
+        "segments": dict(sorted(segments)),
+        "offers": counted("current_offer__slug"),
+        "priorities": counted("priority"),
+        "abstained": counted("abstain_reason"),
+        "decisions": Decision.objects.filter(
+            cause=Decision.Cause.BATCH, decided_at__gte=run.created_at
+        ).count(),
+    }
+
+
+def _refuse_the_past(as_of: date, shop: Shop) -> None:
+    """Older results never replace newer ones, so a run for an earlier day would do nothing."""
+    reached = shop.scoring_as_of()
+    if as_of > reached:
+        raise ScoringError(
+            _("%(day)s is in the future. The latest possible day is %(latest)s.")
+            % {"day": as_of.isoformat(), "latest": reached.isoformat()}
+        )
+    newest = Customer.objects.filter(scored_as_of__lte=reached).aggregate(day=Max("scored_as_of"))["day"]
+    if newest is not None and as_of < newest:
+        raise ScoringError(
+            _(
+                "Customers have results as of %(newest)s already, and older ones never replace newer ones. "
+                "Classify as of %(newest)s or later, or set back the shop's “today”."
+            )
+            % {"newest": newest.isoformat()}
+        )
+
+
+def _start(as_of: date, requested_by: Any) -> ScoringRun:
+    run = ScoringRun.objects.create(
+        as_of=as_of,
+        pinned_versions=serving.pins(serving.current()),
+        customers=Customer.objects.filter(merged_into__isnull=True).count(),
+        requested_by=requested_by if getattr(requested_by, "is_authenticated", False) else None,
+    )
+    shards = ScoringShard.objects.bulk_create(
+        ScoringShard(run=run, number=number, first_id=first, last_id=last, cursor=first - 1)
+        for number, (first, last) in enumerate(_ranges(settings.SCORING_SHARD_SIZE), start=1)
+    )
+    for _shard in shards:
+        enqueue(Job.RUN_SHARD, run_id=run.pk)
+    if not shards:
+        enqueue(Job.FINISH_SCORING_RUN, run_id=run.pk)
+    AuditEntry.record("classification.start", run, actor=requested_by, as_of=as_of.isoformat())
+    return run
+
+
+def _ranges(size: int) -> Iterator[tuple[int, int]]:
+    """(first id, last id) of every `size` customers by id."""
+    ids = Customer.objects.filter(merged_into__isnull=True).order_by("pk").values_list("pk", flat=True)
+    first = last = None
+    for position, key in enumerate(ids.iterator(chunk_size=10_000)):
+        if position % size == 0:
+            if first is not None and last is not None:
+                yield first, last
+            first = key
+        last = key
+    if first is not None and last is not None:
+        yield first, last
+
+
+def _walk(shard: ScoringShard, on_decided: OnDecided | None) -> None:
+    from segmentation.scoring import score_customers
+
+    pinned = _pinned(shard)
+    while ids := _next_ids(shard):
+        leases.renew(shard, lease=LEASE, progress=_done_share(shard))
+        score_customers(
+            ids,
+            pinned,
+            cause=Decision.Cause.BATCH,
+            on_decided=on_decided,
+            inside=_cursor_to(shard, ids[-1], len(ids)),
+        )
+        shard.cursor = ids[-1]
+    leases.finish(shard)
+
+
+def _cursor_to(shard: ScoringShard, last_id: int, count: int) -> Callable[[ScoredReport], None]:
+    """Move the cursor in the transaction of the results, and only while the claim stands."""
+
+    def move(report: ScoredReport) -> None:
+        leases.guard(shard)
+        ScoringShard.objects.filter(pk=shard.pk).update(cursor=last_id, scored=F("scored") + count)
+
+    return move
+
+
+def _next_ids(shard: ScoringShard) -> list[int]:
+    rest = Customer.objects.filter(pk__gt=shard.cursor, pk__lte=shard.last_id, merged_into__isnull=True)
+    return list(rest.order_by("pk").values_list("pk", flat=True)[: CHUNK[connection.vendor]])
+
+
+def _done_share(shard: ScoringShard) -> float:
+    return (shard.cursor + 1 - shard.first_id) / (shard.last_id + 1 - shard.first_id)
+
+
+def _pinned(shard: ScoringShard) -> Pinned:
+    """What the run is pinned to; the first shard fits the shop-wide numbers for the day."""
+    from segmentation.features import context
+    from segmentation.scoring import pin
+
+    run = ScoringRun.objects.select_related("context").get(pk=shard.run_id)
+    if run.context is None:
+        leases.renew(shard, lease=LEASE, note=_("Reading the shop's numbers"))
+        fitted = context.for_date(run.as_of, Shop.get())
+        ScoringRun.objects.filter(pk=run.pk, context__isnull=True).update(context=fitted)
+        run.refresh_from_db()
+    return pin(run.as_of, context=run.context, pins=run.pinned_versions)
+
+
+def _failed(shard: ScoringShard, error: str) -> None:
+    try:
+        if shard.attempts >= leases.MAX_ATTEMPTS:
+            leases.fail(shard, error)
+        else:
+            leases.retry(shard, after=RETRY_AFTER * shard.attempts, error=error)
+    except leases.LeaseLost:
+        log.warning("scoring.shard_lost", shard=shard.pk)
+
+
+def _end_if_last(run_id: int | None) -> None:
+    """Nudge the end of runs without open shards; `finish` checks again."""
+    runs = ScoringRun.objects.filter(state=ScoringRun.State.RUNNING).filter(
+        Q() if run_id is None else Q(pk=run_id)
+    )
+    for pk in runs.exclude(shards__state__in=OPEN).values_list("pk", flat=True):
+        enqueue(Job.FINISH_SCORING_RUN, run_id=pk)
