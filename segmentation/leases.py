@@ -35,6 +35,8 @@ def claim(
     rows: QuerySet[Row], *, lease: timedelta, limit: int = 1, max_attempts: int = MAX_ATTEMPTS
 ) -> list[Row]:
     """Claim up to `limit` due rows, oldest first; rows that already failed `max_attempts` times are parked."""
+    if not claimable(rows).exists():  # an idle worker only reads: SQLite has one write lock
+        return []
     _park_poison(rows, max_attempts=max_attempts)
     with transaction.atomic():
         due = claimable(rows).order_by("run_after", "pk")
@@ -60,7 +62,10 @@ def claim(
 
 def _park_poison(rows: QuerySet[Row], *, max_attempts: int) -> None:
     """A row whose every worker died is stopped visibly instead of killing the next one."""
-    claimable(rows).filter(state=LeaseState.RUNNING, attempts__gte=max_attempts).update(
+    poison = claimable(rows).filter(state=LeaseState.RUNNING, attempts__gte=max_attempts)
+    if not poison.exists():
+        return
+    poison.update(
         state=LeaseState.FAILED,
         lease_until=None,
         finished_at=Now(),

@@ -26,7 +26,9 @@ def send(job: Job, ids: dict[str, int]) -> None:
     if app.conf.broker_url.startswith("embedded"):
         import workers.transport  # noqa: F401
     try:
-        app.send_task(job.value, kwargs=ids, queue=full_name(POLICIES[job].queue), retry=False, ignore_result=True)
+        app.send_task(
+            job.value, kwargs=ids, queue=full_name(POLICIES[job].queue), retry=False, ignore_result=True
+        )
     except Exception:
         _silent_until = monotonic() + PAUSE_SECONDS
         raise

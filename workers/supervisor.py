@@ -39,7 +39,8 @@ def train(run_id: int) -> None:
             _watch(run, child)
         except leases.Cancelled:
             _stop(child)
-            training_runs.cancel(run)
+            with contextlib.suppress(leases.LeaseLost):  # the child may have written its own end
+                training_runs.cancel(run)
         except leases.LeaseLost:
             _stop(child)
             log.warning("training.lease_lost", run=run.pk)
@@ -101,11 +102,9 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
 
 def _conclude(run: TrainingRun, returncode: int, output: IO[bytes]) -> None:
     """The child writes its own end; one that died without a word is reported with its last lines."""
+    fence = run.fence
     run.refresh_from_db()
-    if run.state != LeaseState.RUNNING:
-        return
-    if run.cancel_requested:
-        training_runs.cancel(run)
+    if run.state != LeaseState.RUNNING or run.fence != fence:
         return
     output.seek(max(0, output.seek(0, os.SEEK_END) - 2000))
     tail = output.read().decode(errors="replace").strip()

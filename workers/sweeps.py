@@ -36,8 +36,8 @@ def nudge_late_rows() -> None:
     """Re-nudge every kind of row that is due and late, or whose claim ran out."""
     for message_id in inbox.due_ids(limit=BATCH):
         enqueue(Job.PROCESS_INBOUND, message_id=message_id)
-    for message_id in outbox.due_ids(limit=BATCH):
-        enqueue(Job.DELIVER, message_id=message_id)
+    if outbox.due_ids(limit=1):
+        enqueue(Job.DELIVER)
     if leases.claimable(DueCustomer.objects.all()).exists():
         enqueue(Job.RESCORE_DUE)
     for run_id in _late(ScoringShard).filter(run__state="running").values_list("run_id", flat=True)[:BATCH]:

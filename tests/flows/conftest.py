@@ -26,14 +26,26 @@ class Worker:
         self.child: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Worker:
-        command = [sys.executable, "-m", "celery", "-A", "workers.celery", "worker", "--beat", "--loglevel", "INFO"]
+        command = [
+            sys.executable,
+            "-m",
+            "celery",
+            "-A",
+            "workers.celery",
+            "worker",
+            "--beat",
+            "--loglevel",
+            "INFO",
+        ]
         with self.log.open("ab") as output:
             before = self.log.stat().st_size
             self.child = subprocess.Popen(
                 command, cwd=ROOT, env={**os.environ, **self.environment}, stdin=subprocess.DEVNULL,
                 stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
-        wait_until(lambda: b"ready." in self.log.read_bytes()[before:], seconds=START_SECONDS, alive=self.alive)
+        wait_until(
+            lambda: b"ready." in self.log.read_bytes()[before:], seconds=START_SECONDS, alive=self.alive
+        )
         return self
 
     def alive(self) -> None:

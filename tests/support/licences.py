@@ -21,18 +21,25 @@ def refused(name: str, licence: str) -> bool:
     if any(word in text for word in FORBIDDEN):
         return True
     alternatives = [part for part in text.replace(";", " OR ").split(" OR ") if part.strip()]
-    strong = [part for part in alternatives if any(w in part for w in STRONG) and not any(w in part for w in LESSER)]
+    strong = [
+        part for part in alternatives if any(w in part for w in STRONG) and not any(w in part for w in LESSER)
+    ]
     return bool(alternatives) and len(strong) == len(alternatives)
 
 
 def main() -> int:
     listing = subprocess.run(
-        [sys.executable, "-m", "piplicenses", "--format=json", "--from=mixed"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "piplicenses", "--format=json", "--from=mixed"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     packages = json.loads(listing.stdout)
     bad = [package for package in packages if refused(package["Name"], package["License"])]
     for package in bad:
-        sys.stderr.write(f"{package['Name']} {package['Version']}: {package['License']} does not fit Apache-2.0\n")
+        sys.stderr.write(
+            f"{package['Name']} {package['Version']}: {package['License']} does not fit Apache-2.0\n"
+        )
     sys.stdout.write(f"{len(packages)} licences checked, {len(bad)} refused\n")
     return 1 if bad else 0
 

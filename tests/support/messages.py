@@ -37,7 +37,9 @@ def main() -> int:
     for path, text in texts.items():
         path.write_text(text)
     for path in stale:
-        sys.stderr.write(f"{path} is out of date: run `python -m tests.support.messages --write` and translate\n")
+        sys.stderr.write(
+            f"{path} is out of date: run `python -m tests.support.messages --write` and translate\n"
+        )
     sys.stdout.write(f"{len(before)} message catalogues checked\n")
     return 1 if stale else 0
 

@@ -37,8 +37,14 @@ def sign_in(site: str, username: str, password: str) -> requests.Session:
     session.trust_env = False
     url = site + reverse("admin:login")
     session.get(url, timeout=PAGE_SECONDS)
-    form = {"username": username, "password": password, "csrfmiddlewaretoken": session.cookies.get("csrftoken")}
-    answer = session.post(url, data=form, headers={"Referer": url}, allow_redirects=False, timeout=PAGE_SECONDS)
+    form = {
+        "username": username,
+        "password": password,
+        "csrfmiddlewaretoken": session.cookies.get("csrftoken"),
+    }
+    answer = session.post(
+        url, data=form, headers={"Referer": url}, allow_redirects=False, timeout=PAGE_SECONDS
+    )
     if answer.status_code != requests.codes.found:
         raise DemoError(f"the admin refused the demo login (status {answer.status_code}).")
     return session
@@ -96,7 +102,13 @@ def _order(reference: str) -> dict[str, Any]:
     moment = datetime.now(UTC)
     if shop.frozen_on:
         moment = datetime.combine(shop.frozen_on, clock(12), tzinfo=shop.zone).astimezone(UTC)
-    item = {"product_id": "DEMO-1", "name": "Demo product", "category": "Demo", "quantity": 2, "amount": "39.80"}
+    item = {
+        "product_id": "DEMO-1",
+        "name": "Demo product",
+        "category": "Demo",
+        "quantity": 2,
+        "amount": "39.80",
+    }
     return {
         "type": "order.placed",
         "timestamp": moment.isoformat(),
@@ -117,9 +129,9 @@ def wait_for_decision(
     """The delivered decision about `reference` and the seconds it took. Raises DemoError when none comes."""
     started = time.monotonic()
     while time.monotonic() - started < DECISION_SECONDS:
-        for message in received():
-            if message.get("data", {}).get("customer", {}).get("id") == reference:
-                return message, time.monotonic() - started
+        for delivery in received():
+            if delivery["message"]["data"].get("customer", {}).get("reference") == reference:
+                return delivery["message"], time.monotonic() - started
         alive()
         time.sleep(0.02)
     raise DemoError(f"no decision about {reference} was delivered within {DECISION_SECONDS:.0f} s.")

@@ -25,7 +25,9 @@ class DemoError(Exception):
 class Process:
     """A child in a session of its own, with its output in a log file."""
 
-    def __init__(self, name: str, command: list[str], *, log: Path, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, name: str, command: list[str], *, log: Path, environment: dict[str, str] | None = None
+    ) -> None:
         self.name = name
         self.log = log
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -43,7 +45,9 @@ class Process:
     def check(self) -> None:
         """Raises DemoError with the last lines of the log when the process has ended."""
         if self.child.poll() is not None:
-            raise DemoError(f"the {self.name} stopped by itself:\n{self.tail()}\nIts whole output is in {self.log}.")
+            raise DemoError(
+                f"the {self.name} stopped by itself:\n{self.tail()}\nIts whole output is in {self.log}."
+            )
 
     def tail(self) -> str:
         return self.log.read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace")
@@ -64,7 +68,17 @@ class Process:
 
 
 def start_worker(log: Path, environment: dict[str, str]) -> Process:
-    command = [sys.executable, "-m", "celery", "-A", "workers.celery", "worker", "--beat", "--loglevel", "INFO"]
+    command = [
+        sys.executable,
+        "-m",
+        "celery",
+        "-A",
+        "workers.celery",
+        "worker",
+        "--beat",
+        "--loglevel",
+        "INFO",
+    ]
     return Process("worker", command, log=log, environment=environment)
 
 
@@ -92,5 +106,7 @@ def free_port(wanted: int = 0) -> int:
         try:
             probe.bind(("127.0.0.1", wanted))
         except OSError as error:
-            raise DemoError(f"port {wanted} is taken: stop what listens there or say PORT=another.") from error
+            raise DemoError(
+                f"port {wanted} is taken: stop what listens there or say PORT=another."
+            ) from error
         return int(probe.getsockname()[1])

@@ -57,7 +57,9 @@ def _metrics(slot: ModelSlot) -> Table:
     for model in models:
         metrics.update(dict.fromkeys(evaluation["models"][model].get("metrics", {})))
     for metric in metrics:
-        table.add_row(metric, *(_figure(evaluation["models"][model]["metrics"].get(metric)) for model in models))
+        table.add_row(
+            metric, *(_figure(evaluation["models"][model]["metrics"].get(metric)) for model in models)
+        )
     return table
 
 
@@ -68,15 +70,21 @@ def _figure(entry: Mapping[str, float] | None) -> str:
 
 
 def _segments() -> Iterator[tuple[str, int]]:
-    yield from Segment.objects.filter(is_active=True).order_by("-member_count").values_list("name", "member_count")
+    yield from (
+        Segment.objects.filter(is_active=True).order_by("-member_count").values_list("name", "member_count")
+    )
 
 
 def _offers() -> Iterator[tuple[str, int]]:
-    rows = Customer.objects.filter(merged_into=None).values_list("current_offer__name").annotate(n=Count("id"))
+    rows = (
+        Customer.objects.filter(merged_into=None).values_list("current_offer__name").annotate(n=Count("id"))
+    )
     for name, count in rows.order_by("-n"):
         yield name or "no offer", count
 
 
 def _priorities() -> Iterator[tuple[str, int]]:
-    for level, count in ServicePriority.objects.values_list("level").annotate(n=Count("customer")).order_by("-level"):
+    for level, count in (
+        ServicePriority.objects.values_list("level").annotate(n=Count("customer")).order_by("-level")
+    ):
         yield str(ServicePriority(level=level).get_level_display()), count

@@ -9,7 +9,9 @@ from segmentation import retention as results
 
 
 class Command(BaseCommand):
-    help = "Delete what is older than the retention periods. Events are kept; the workers run this once a day."
+    help = (
+        "Delete what is older than the retention periods. Events are kept; the workers run this once a day."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--decision-days", type=int, default=results.DECISION_DAYS)

@@ -25,12 +25,16 @@ class Command(BaseCommand):
         with transaction.atomic():
             connections = list(Connection.objects.all())
             Connection.objects.bulk_update(connections, SECRETS)
-        self.stdout.write(f"{contacts} contact keys and the secrets of {len(connections)} connections re-encrypted")
+        self.stdout.write(
+            f"{contacts} contact keys and the secrets of {len(connections)} connections re-encrypted"
+        )
 
     def _contact_keys(self) -> Iterator[int]:
         """Each customer's own key is wrapped anew; what it seals stays as it is."""
         last = 0
-        while rows := list(ContactData.objects.filter(pk__gt=last).order_by("pk").only("pk", "data_key")[:BATCH]):
+        while rows := list(
+            ContactData.objects.filter(pk__gt=last).order_by("pk").only("pk", "data_key")[:BATCH]
+        ):
             for row in rows:
                 row.data_key = crypto.rotate(row.data_key)
             with transaction.atomic():
