@@ -74,6 +74,9 @@ def post(url: str, *, body: bytes, headers: Mapping[str, str], limits: Limits = 
                 timeout=(limits.connect, limits.read),
                 stream=True,
             )
+            if deadline.has_passed:
+                # The head broke off when the connection was cut; http.client takes what there was for the whole.
+                raise requests.Timeout
             return _answer(response)
         except requests.RequestException as error:
             raise _explained(error, limits=limits, ran_out=deadline.has_passed) from error

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from django.utils.functional import _StrPromise
+from django.utils.functional import Promise
 
 from crm_integration.http import Answer
 from crm_integration.models import Connection, OutboundMessage
@@ -52,7 +52,7 @@ class Adapter(ABC):
     """One kind of CRM. Adapters hold no state and import no other adapter."""
 
     slug: ClassVar[str]
-    label: ClassVar[str | _StrPromise]
+    label: ClassVar[str | Promise]
     uses_shop_ids: ClassVar[bool] = False  # True: its customer ids are the shop's own, not ids of the CRM
 
     @abstractmethod
