@@ -56,6 +56,8 @@ class Manifest:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
+        if not isinstance(data, Mapping):
+            raise ArtifactError("The manifest of the model artifact is not a JSON object.")
         if data.get("format") != FORMAT:
             raise ArtifactError(
                 f"The model artifact has format {data.get('format')}, this version reads format {FORMAT}. "

@@ -184,7 +184,12 @@ class LightGBMEstimator:
         return float(np.std(np.log(valid.labels[buyers]) - predicted))
 
     def _raw(self, name: str, x: np.ndarray) -> np.ndarray:
-        return np.asarray(self.boosters_[name].predict(x, num_threads=1))
+        booster = self.boosters_[name]
+        if not len(x):
+            # LightGBM forgets the classes when it is given no rows.
+            classes = booster.num_model_per_iteration()
+            return np.zeros((0, classes) if classes > 1 else 0)
+        return np.asarray(booster.predict(x, num_threads=1))
 
     def _answer(self, target: Target, x: np.ndarray) -> TargetPrediction:
         if target.kind == "value":

@@ -86,7 +86,6 @@ class BTYDEstimator(LinearEstimator):
         return estimator
 
     def input_sources(self) -> tuple[str, ...]:
-        """The feature behind each input, for explanations."""
         return (ORDERS, *INPUTS)
 
 

@@ -72,6 +72,10 @@ class LinearEstimator:
         """(n, p) float64."""
         raise NotImplementedError
 
+    def input_sources(self) -> tuple[str, ...]:
+        """The feature behind each input, for explanations."""
+        raise NotImplementedError
+
     def linear_state(self) -> dict[str, np.ndarray]:
         state: dict[str, np.ndarray] = {}
         for name, model in self.models_.items():
@@ -114,7 +118,6 @@ class LogisticEstimator(LinearEstimator):
         return estimator
 
     def input_sources(self) -> tuple[str, ...]:
-        """The feature behind each input, for explanations."""
         words = self.preprocessor_.vocabularies
         hot = [name for name in words for _ in range(len(words[name]) + 1)]
         return (*self.preprocessor_.numeric_sources, *hot)

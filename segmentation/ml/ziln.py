@@ -14,6 +14,8 @@ from scipy.special import ndtri
 from segmentation.ml.schema import TargetPrediction
 
 INTERVAL = (0.1, 0.9)
+# A float64 ends near exp(709); no purse comes close.
+MAX_EXPONENT = 700.0
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class ZeroInflatedLogNormal:
         rest = (level - (1.0 - positive)) / positive
         spends = rest > 0
         spread = ndtri(np.clip(np.where(spends, rest, 0.5), 1e-12, 1 - 1e-12))
-        return np.where(spends, np.exp(self.mu + self.sigma * spread), 0.0)
+        return np.where(spends, np.exp(np.minimum(self.mu + self.sigma * spread, MAX_EXPONENT)), 0.0)
 
     def prediction(self, *, mean: np.ndarray) -> TargetPrediction:
         return TargetPrediction(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -53,7 +54,10 @@ def numeric_embeddings(bins: Sequence[Sequence[float]], *, width: int) -> Piecew
     if not bins:
         return None
     edges = [torch.tensor(row, dtype=torch.float32) for row in bins]
-    return PiecewiseLinearEmbeddings(edges, width, activation=False, version="B")
+    with warnings.catch_warnings():
+        # Indicators have one bin and rightly so; the library advises against it once per column.
+        warnings.filterwarnings("ignore", message=".*just two bin edges.*")
+        return PiecewiseLinearEmbeddings(edges, width, activation=False, version="B")
 
 
 class CategoryEmbeddings(nn.Module):

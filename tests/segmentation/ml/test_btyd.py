@@ -1,6 +1,3 @@
-import os
-from pathlib import Path
-
 import numpy as np
 import polars as pl
 import pytest
@@ -14,11 +11,8 @@ PUBLISHED = btyd.BGNBDParams(r=0.243, alpha=4.414, a=0.793, b=2.426)
 
 
 @pytest.fixture(scope="module")
-def cdnow() -> dict[str, np.ndarray]:
-    root = os.environ.get("TIERWISE_DATA")
-    if not root:
-        pytest.skip("TIERWISE_DATA is not set: the CDNOW sample is not at hand")
-    table = pl.read_csv(Path(root) / "cdnow_calibration" / "cdnow_calibration.csv")
+def cdnow(public_data) -> dict[str, np.ndarray]:
+    table = pl.read_csv(public_data / "cdnow_calibration" / "cdnow_calibration.csv")
     names = {"frequency": "frequency", "recency": "recency_weeks", "age": "T_weeks"}
     return {key: table[name].to_numpy() for key, name in names.items()}
 
