@@ -1,0 +1,20 @@
+"""Files of orders, events and customers, at their real size: read, checked, and stored once."""
+
+from segmentation.imports.plan import Request
+from segmentation.imports.preview import Preview, preview
+from segmentation.imports.problems import ImportProblem, Reject
+from segmentation.imports.report import ImportReport
+from segmentation.imports.run import OnProgress, request_run, run, work
+
+__all__ = [
+    "ImportProblem",
+    "ImportReport",
+    "OnProgress",
+    "Preview",
+    "Reject",
+    "Request",
+    "preview",
+    "request_run",
+    "run",
+    "work",
+]

@@ -1,0 +1,212 @@
+"""Events of a file into the database: a piece a transaction, each piece whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import polars as pl
+from cryptography.fernet import Fernet
+from django.db import connection, models, transaction
+from django.utils.translation import gettext as _
+
+from segmentation import bulk, contacts, crypto, due, identities, products
+from segmentation.batches import batches
+from segmentation.imports import grouping
+from segmentation.imports.problems import Reject
+from segmentation.imports.reconcile import News, reconcile
+from segmentation.models import Customer, Event, EventItem, EventSource, EventText
+
+# SQLite lets one process write at a time: pieces stay well under the 200 ms that others may have to wait.
+LINES_A_PIECE = {"sqlite": 8_000, "postgresql": 40_000}
+_CUSTOMERS_AT_ONCE = 2_000
+_EVENT_COLUMNS = {
+    "id": "id", "customer_id": "customer_id", "kind": "kind", "occurred_at": "at", "received_at": "received_at",
+    "source_id": "source_id", "source_key": "key", "source_version": "version", "superseded_at": "superseded_at",
+    "amount_minor": "amount_minor", "discount_minor": "discount_minor", "original_amount_minor": "original_minor",
+    "currency": "currency", "quantity": "quantity", "line_count": "line_count", "category_mask": "category_mask",
+    "rating": "rating", "order_key": "order",
+}  # fmt: skip
+
+
+@dataclass
+class Loaded:
+    """What became of some lines."""
+
+    lines: int = 0
+    repeated_lines: int = 0
+    events: int = 0
+    customers_created: int = 0
+    rejects: list[Reject] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class EventLoader:
+    source: EventSource
+    namespace: str
+    received_at: datetime
+    versioned: bool
+    marks_due: bool
+    products: pl.DataFrame  # product, product_id, mask
+
+    def load(self, lines: pl.DataFrame) -> Iterator[Loaded]:
+        """Store one part (segmentation.imports.staging) piece by piece; each answer is committed."""
+        events, numbered = grouping.to_events(lines)
+        events, created = self._with_customers(events)
+        yield Loaded(customers_created=created)
+        numbered = numbered.join(self.products, on="product", how="left", maintain_order="left")
+        masks = numbered.group_by("event").agg(
+            pl.col("mask").fill_null(0).bitwise_or().alias("category_mask")
+        )
+        events = events.join(masks, on="event", how="left", maintain_order="left")
+        for piece, piece_lines in grouping.pieces(
+            events, numbered, lines_a_piece=LINES_A_PIECE[connection.vendor]
+        ):
+            yield self._store(piece, piece_lines)
+
+    def _with_customers(self, events: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+        """Add customer_id, making customers that are new; country and channel fill what is empty."""
+        created = 0
+        owners: list[tuple[str | None, str | None, int]] = []
+        named = (
+            events.filter(pl.col("customer").is_not_null())["customer"].unique(maintain_order=True).to_list()
+        )
+        for part in batches(named, _CUSTOMERS_AT_ONCE):
+            with transaction.atomic():
+                ids, new = identities.find_or_create_many(self.namespace, part)
+            owners += [(reference, None, key) for reference, key in ids.items()]
+            created += len(new)
+        guests = events.filter(pl.col("customer").is_null())["email"].unique(maintain_order=True).to_list()
+        for part in batches(guests, _CUSTOMERS_AT_ONCE):
+            with transaction.atomic():
+                ids, new = identities.find_or_create_guests(part)
+            owners += [(None, email, key) for email, key in ids.items()]
+            created += len(new)
+        schema = {"customer": pl.String, "email": pl.String, "customer_id": pl.Int64}
+        table = pl.DataFrame(owners, schema=schema, orient="row")
+        by_reference = table.filter(pl.col("customer").is_not_null()).drop("email")
+        by_email = table.filter(pl.col("customer").is_null()).select(
+            "email", pl.col("customer_id").alias("guest_id")
+        )
+        events = (
+            events.join(by_reference, on="customer", how="left", maintain_order="left")
+            .join(by_email, on="email", how="left", maintain_order="left")
+            .with_columns(pl.coalesce("customer_id", "guest_id").alias("customer_id"))
+            .drop("guest_id")
+        )
+        _fill_profiles(events)
+        return events, created
+
+    def _store(self, events: pl.DataFrame, lines: pl.DataFrame) -> Loaded:
+        sealed = self._sealed_texts(events)
+        with transaction.atomic():
+            news = reconcile(events, lines, source=self.source, versioned=self.versioned)
+            stored = self._insert(news, sealed)
+            if self.marks_due:
+                due.mark_due(stored["customer_id"].unique().to_list(), cause="import")
+            else:
+                due.grow_versions(stored["customer_id"].unique().to_list())
+        foreign = lines.join(news.foreign.select("event", "key"), on="event")
+        kept = len(lines) - news.repeated_lines - len(foreign)
+        return Loaded(
+            lines=kept,
+            repeated_lines=news.repeated_lines,
+            events=len(stored),
+            rejects=[_foreign(line, key) for line, key in foreign.select("__line__", "key").iter_rows()],
+        )
+
+    def _insert(self, news: News, sealed: dict[int, bytes]) -> pl.DataFrame:
+        """Events, then the lines and texts of those that were really inserted."""
+        replaced = pl.lit(self.received_at, dtype=pl.Datetime("us", "UTC"))
+        events = news.events.with_columns(
+            id=pl.Series(allocate_ids(Event, len(news.events)), dtype=pl.Int64),
+            received_at=replaced,
+            source_id=pl.lit(self.source.pk),
+            superseded_at=pl.when("is_old").then(replaced),
+            order=pl.col("order").fill_null(""),
+        )
+        rows = events.select(**_EVENT_COLUMNS)
+        if bulk.insert(Event, list(_EVENT_COLUMNS), rows, on_conflict="ignore") < len(rows):
+            present = bulk.values_in(Event.objects.all(), rows["id"].to_list(), "id", by="id")
+            events = events.filter(pl.col("id").is_in([key for (key,) in present]))
+        for part in batches(news.replaced):
+            Event.objects.filter(pk__in=part).update(superseded_at=self.received_at)
+        items = (
+            news.lines.filter(pl.col("product_id").is_not_null())
+            .join(events.select("event", event_id="id"), on="event", maintain_order="left")
+            .select("event_id", "product_id", "quantity", "amount_minor")
+        )
+        bulk.insert(EventItem, items.columns, items)
+        texts = [
+            (key, sealed[number])
+            for key, number in events.select("id", "event").iter_rows()
+            if number in sealed
+        ]
+        bulk.insert(EventText, ["event_id", "sealed"], texts)
+        return events
+
+    def _sealed_texts(self, events: pl.DataFrame) -> dict[int, bytes]:
+        """Event number → its text, sealed; outside the transaction because sealing takes long."""
+        spoken = events.filter(pl.col("text").is_not_null()).select("event", "customer_id", "text")
+        if spoken.is_empty():
+            return {}
+        with transaction.atomic():
+            keys = contacts.data_keys(spoken["customer_id"].to_list())
+        boxes = {customer_id: Fernet(crypto.decrypt(key)) for customer_id, key in keys.items()}
+        return {
+            event: boxes[customer_id].encrypt(text.encode())
+            for event, customer_id, text in spoken.iter_rows()
+        }
+
+
+def store_products(seen: pl.DataFrame) -> pl.DataFrame:
+    """Make products that are new; product, product_id, mask of all."""
+    stored: dict[str, products.StoredProduct] = {}
+    for part in seen.iter_slices(500):
+        with transaction.atomic():
+            stored |= products.ensure(
+                products.SeenProduct(product, name or "", category or "", first_at)
+                for product, name, category, first_at in part.iter_rows()
+            )
+    return pl.DataFrame(
+        [(name, product.id, product.mask) for name, product in stored.items()],
+        schema={"product": pl.String, "product_id": pl.Int64, "mask": pl.Int64},
+        orient="row",
+    )
+
+
+def allocate_ids(model: type[models.Model], count: int) -> Sequence[int]:
+    """Primary keys nobody else gets. Needs a transaction (on SQLite: the one that writes)."""
+    table = model._meta.db_table
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute("SELECT seq FROM sqlite_sequence WHERE name = %s", [table])
+            row = cursor.fetchone()
+            first = (row[0] if row else 0) + 1
+            return range(first, first + count)
+        cursor.execute(
+            "SELECT nextval(pg_get_serial_sequence(%s, 'id')) FROM generate_series(1, %s)", [table, count]
+        )
+        return [key for (key,) in cursor.fetchall()]
+
+
+def _fill_profiles(events: pl.DataFrame) -> None:
+    for name in ("country", "channel"):
+        latest = (
+            events.filter(pl.col(name).is_not_null())
+            .sort("at")
+            .group_by("customer_id")
+            .agg(pl.col(name).last() if name == "country" else pl.col(name).first())
+        )
+        for (value,), rows in latest.group_by(name):
+            _fill(name, str(value), rows["customer_id"].sort().to_list())
+
+
+def _fill(name: str, value: str, customer_ids: Iterable[int]) -> None:
+    for part in batches(list(customer_ids)):
+        Customer.objects.filter(pk__in=part, **{name: ""}).update(**{name: value})
+
+
+def _foreign(line: int, key: str) -> Reject:
+    return Reject(line, _("The event %(key)s is stored already for another customer.") % {"key": key})

@@ -1,0 +1,158 @@
+"""The normal form every source is brought into before it is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+from django.utils.translation import gettext as _
+
+from segmentation.kinds import EventKind
+
+EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
+MAX_AHEAD = timedelta(days=1)
+MAX_SOURCE_KEY = 200
+MAX_REFERENCE = 128
+MAX_PRODUCT_ID = 128
+MAX_PRODUCT_NAME = 300
+MAX_CATEGORY = 200
+MAX_TEXT = 20_000
+MAX_QUANTITY = 10_000_000
+MAX_AMOUNT_MINOR = 10**12
+RATINGS = (1.0, 5.0)
+
+
+@dataclass(frozen=True)
+class NormalItem:
+    """A line of an event; `amount` is what was paid for the whole line, in major units of the event's currency."""
+
+    product_id: str
+    product_name: str = ""
+    category: str = ""
+    quantity: int = 1
+    amount: Decimal = Decimal(0)
+
+
+@dataclass(frozen=True)
+class NormalEvent:
+    """One fact. Money in major units of `currency` (empty: the shop's), goods paid, discounts already off.
+
+    `source_key` names the fact at its source; a higher `source_version` replaces a lower one.
+    `customer` is the reference in the source's namespace, None for a guest.
+    """
+
+    source_key: str
+    kind: EventKind
+    occurred_at: datetime
+    customer: str | None
+    source_version: int = 0
+    amount: Decimal | None = None
+    discount: Decimal | None = None
+    currency: str = ""
+    items: tuple[NormalItem, ...] = ()
+    rating: float | None = None
+    text: str = ""
+    order_key: str = ""
+    email: str = ""
+    channel: str = ""
+
+
+@dataclass(frozen=True)
+class NormalConsent:
+    purpose: str
+    status: str
+    decided_at: datetime
+
+
+@dataclass(frozen=True)
+class NormalCustomer:
+    """What a source says about a customer; empty values say nothing and change nothing."""
+
+    reference: str
+    email: str = ""
+    first_name: str = ""
+    last_name: str = ""
+    phone: str = ""
+    country: str = ""
+    channel: str = ""
+    language: str = ""
+    birthday: date | None = None
+    signed_up_at: datetime | None = None
+    consents: tuple[NormalConsent, ...] = ()
+    attributes: Mapping[str, object] = field(default_factory=dict)
+    updated_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """`index` is the position in what was handed in."""
+
+    index: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class IngestReport:
+    created: int = 0
+    repeated: int = 0
+    anonymous: int = 0
+    customers_created: int = 0
+    customer_ids: frozenset[int] = frozenset()
+    rejected: tuple[Rejection, ...] = ()
+
+
+def time_problem(moment: datetime, *, received_at: datetime, frozen: bool) -> str:
+    """Why this time cannot be true, or nothing. A frozen shop lives in the past, so its future is not judged."""
+    if moment.tzinfo is None:
+        return _("The time %(time)s has no time zone.") % {"time": moment.isoformat()}
+    if moment < EARLIEST:
+        return _("The time %(time)s is before 1990.") % {"time": moment.isoformat()}
+    if not frozen and moment > received_at + MAX_AHEAD:
+        return _("The time %(time)s lies in the future.") % {"time": moment.isoformat()}
+    return ""
+
+
+def event_problem(event: NormalEvent, *, received_at: datetime, frozen: bool) -> str:
+    """Why this event cannot be stored, or nothing."""
+    problem = time_problem(event.occurred_at, received_at=received_at, frozen=frozen)
+    return problem or _key_problem(event) or _number_problem(event)
+
+
+def _key_problem(event: NormalEvent) -> str:
+    lengths = (
+        (_("id"), event.source_key, MAX_SOURCE_KEY),
+        (_("customer"), event.customer or "", MAX_REFERENCE),
+        (_("order"), event.order_key, MAX_SOURCE_KEY),
+        (_("text"), event.text, MAX_TEXT),
+        *((_("product"), item.product_id, MAX_PRODUCT_ID) for item in event.items),
+    )
+    if not event.source_key:
+        return _("The event has no id.")
+    for name, value, most in lengths:
+        if len(value) > most:
+            return _("The %(field)s is %(length)d characters long; at most %(most)d are kept.") % {
+                "field": name,
+                "length": len(value),
+                "most": most,
+            }
+        if "\x00" in value:
+            return _("The %(field)s contains a NUL character.") % {"field": name}
+    return ""
+
+
+def _number_problem(event: NormalEvent) -> str:
+    for item in event.items:
+        if not 0 <= item.quantity <= MAX_QUANTITY:
+            return _("The quantity %(quantity)d is not between 0 and %(most)d.") % {
+                "quantity": item.quantity,
+                "most": MAX_QUANTITY,
+            }
+    amounts = [event.amount, event.discount, *(item.amount for item in event.items)]
+    for amount in amounts:
+        if amount is not None and (not amount.is_finite() or amount < 0):
+            return _("The amount %(amount)s is not a number of zero or more.") % {"amount": amount}
+    if event.rating is not None and not RATINGS[0] <= event.rating <= RATINGS[1]:
+        return _("The rating %(rating)s is not between 1 and 5.") % {"rating": event.rating}
+    return ""
