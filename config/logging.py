@@ -14,7 +14,9 @@ def configure_logging(*, level: str, json: bool) -> None:
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    renderer = structlog.processors.JSONRenderer() if json else structlog.dev.ConsoleRenderer(colors=False)
+    # Plain tracebacks: the richer ones print local variables, and with them bodies and secrets.
+    console = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    renderers = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()] if json else [console]
     logging.config.dictConfig(
         {
             "version": 1,
@@ -22,7 +24,7 @@ def configure_logging(*, level: str, json: bool) -> None:
             "formatters": {
                 "structured": {
                     "()": structlog.stdlib.ProcessorFormatter,
-                    "processor": renderer,
+                    "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
                     "foreign_pre_chain": shared,
                 }
             },
