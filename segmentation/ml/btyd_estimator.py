@@ -20,14 +20,13 @@ from segmentation.ml.preprocessing import check_columns, numbers
 from segmentation.ml.schema import Column, Frame, Target, TargetPrediction
 
 ORDERS, VALUE = "btyd_expected_orders_90d", "btyd_value_90d"
-INPUTS = (ORDERS, "btyd_alive", "btyd_expected_spend", VALUE, "recency_days", "orders_lifetime")
-# Amounts and counts act by their ratio; the chance to be alive by its size.
-LOGGED = tuple(name for name in INPUTS if name != "btyd_alive")
+# Not the chance to be alive: in a young shop it hardly varies, and its slope then fails at the next cutoff.
+INPUTS = (ORDERS, "btyd_expected_spend", VALUE)
 FLOOR = 1e-4
 
 
 class BTYDEstimator(LinearEstimator):
-    """Four numbers per customer and no more; also the honest answer of a young shop."""
+    """Three numbers per customer and no more; also the honest answer of a young shop."""
 
     name: ClassVar[str] = "btyd"
 
@@ -53,7 +52,7 @@ class BTYDEstimator(LinearEstimator):
                 self.levels_[target.name] = _level(np.asarray(train.labels[target.name]), _value(train))
 
     def inputs(self, frame: Frame) -> np.ndarray:
-        """(n, 7): the log-odds of no order, then INPUTS, logged where they act by ratio."""
+        """(n, 4): the log-odds of no order, then the logs of INPUTS, which act by their ratio."""
         check_columns(frame.x, self.columns)
         raw = _raw(frame)
         filled = np.where(np.isfinite(raw), raw, self.fill_)
@@ -90,12 +89,8 @@ class BTYDEstimator(LinearEstimator):
 
 
 def _raw(frame: Frame) -> np.ndarray:
-    columns = [numbers(frame.x, name) for name in INPUTS]
-    logged = [
-        np.log(np.maximum(values, 0.0) + FLOOR) if name in LOGGED else values
-        for name, values in zip(INPUTS, columns, strict=True)
-    ]
-    return np.column_stack(logged)
+    columns = [np.log(np.maximum(numbers(frame.x, name), 0.0) + FLOOR) for name in INPUTS]
+    return np.column_stack(columns)
 
 
 def _value(frame: Frame) -> np.ndarray:
