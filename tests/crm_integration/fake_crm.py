@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -57,19 +58,25 @@ def _handler(crm):
     return Handler
 
 
-@pytest.fixture
-def crm(settings):
-    """A fake CRM that deliveries may reach."""
+@contextmanager
+def running():
     fake = FakeCrm()
     fake.server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(fake))
     fake.server.daemon_threads = True
     thread = threading.Thread(target=fake.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
-    settings.OUTBOUND_ALLOW = [fake.pair]
     yield fake
     fake.server.shutdown()
     fake.server.server_close()
     thread.join()
+
+
+@pytest.fixture
+def crm(settings):
+    """A fake CRM that deliveries may reach."""
+    with running() as fake:
+        settings.OUTBOUND_ALLOW = [fake.pair]
+        yield fake
 
 
 def drip_head(handler):

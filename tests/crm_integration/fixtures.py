@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
 
 from django.utils import timezone
 from standardwebhooks import Webhook
@@ -11,6 +12,7 @@ from standardwebhooks import Webhook
 from crm_integration import connections
 from crm_integration.connections import Door
 from crm_integration.models import Connection
+from segmentation.models import Customer, Decision, InputSnapshot, PolicyVersion
 
 
 def connection(slug="shop", *, inbound=True, url="", **fields):
@@ -62,7 +64,38 @@ def envelope(topic="order.placed", *, at=None, **data):
     return {"type": topic, "timestamp": (at or timezone.now()).isoformat(), "data": data}
 
 
-def order(order_id="o-1", customer="c-1", amount="19.99", **data):
+def order(order_id="o-1", customer="c-1", amount="19.99", currency="GBP", **data):
     return envelope(
-        "order.placed", order_id=order_id, customer=customer, amount=amount, currency="GBP", **data
+        "order.placed", order_id=order_id, customer=customer, amount=amount, currency=currency, **data
     )
+
+
+def decision(reference="c-1", *, input_version=1, offer=None, campaign=None, priority=2, **customer):
+    """A stored decision about a customer, as the decision maker leaves it."""
+    person, _created = Customer.objects.update_or_create(reference=reference, defaults=customer)
+    policy = PolicyVersion.objects.get_or_create(sha256="0" * 64, defaults={"content": {}})[0]
+    snapshot = InputSnapshot.objects.get_or_create(
+        customer=person, input_version=input_version, defaults={"as_of": date(2026, 11, 2), "content": b""}
+    )[0]
+    return Decision.objects.create(
+        customer=person,
+        input_version=input_version,
+        policy=policy,
+        snapshot=snapshot,
+        as_of=date(2026, 11, 2),
+        cause=Decision.Cause.EVENT,
+        offer=offer,
+        campaign=campaign,
+        priority=priority,
+        verdicts=b"",
+    )
+
+
+@dataclass(frozen=True)
+class Decided:
+    customer_id: int
+    decision_id: int
+
+
+def decided(*decisions):
+    return [Decided(row.customer_id, row.pk) for row in decisions]

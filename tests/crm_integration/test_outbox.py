@@ -1,0 +1,421 @@
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from django.db import connection as database
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from standardwebhooks import Webhook
+
+from crm_integration import connections, http, outbox
+from crm_integration.connections import Door
+from crm_integration.models import Connection, DeliveryAttempt, OutboundMessage
+from segmentation import leases
+from segmentation.jobs import Job
+from segmentation.models import (
+    AuditEntry,
+    Campaign,
+    Membership,
+    Offer,
+    Segment,
+    ServicePriority,
+    ServicePriorityRule,
+)
+from tests.crm_integration import fake_crm, fixtures
+from tests.crm_integration.fixtures import decided, decision
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def sender(crm):
+    return fixtures.connection("crm", url=crm.url)
+
+
+def staged(*rows):
+    outbox.stage(decided(*(rows or [decision()])))
+    return OutboundMessage.objects.latest("pk")
+
+
+def deliver(message):
+    outbox.deliver(message.pk)
+    message.refresh_from_db()
+    return message
+
+
+def make_due(message):
+    OutboundMessage.objects.filter(pk=message.pk).update(run_after=timezone.now() - timedelta(seconds=1))
+
+
+# --- staging
+def test_a_decision_is_staged_once_for_each_sending_connection(
+    sender, nudges, django_capture_on_commit_callbacks
+):
+    fixtures.connection("second", url="https://second.example.com/")
+    fixtures.connection("only-listens")
+    Connection.objects.create(
+        slug="off", name="Off", is_active=False, sends_outbound=True, outbound_url="https://off.example.com/"
+    )
+    rows = decided(decision("c-1"), decision("c-2"))
+    with django_capture_on_commit_callbacks(execute=True):
+        outbox.stage(rows)
+        outbox.stage(rows)
+    found = set(OutboundMessage.objects.values_list("connection__slug", "message_id"))
+    assert found == {(slug, f"decision_{row.decision_id}") for slug in ("crm", "second") for row in rows}
+    assert nudges
+    assert all(nudge == (Job.DELIVER, {}) for nudge in nudges)
+
+
+def test_without_a_sending_connection_staging_costs_one_query(db, django_assert_num_queries):
+    rows = decided(decision())
+    with django_assert_num_queries(1):
+        assert outbox.stage(rows) == 0
+    assert not OutboundMessage.objects.exists()
+
+
+def test_staging_asks_as_much_for_fifty_as_for_one(sender, shop):
+    one, fifty = decided(decision("c-0")), decided(*(decision(f"c-{number}") for number in range(1, 51)))
+    asked = []
+    for rows in (one, fifty):
+        with CaptureQueriesContext(database) as queries:
+            outbox.stage(rows)
+        asked.append(len(queries))
+    assert OutboundMessage.objects.count() == 51
+    assert asked[0] == asked[1] < 10
+
+
+def test_the_version_grows_with_each_decision_about_a_customer(sender):
+    first = staged(decision(input_version=1))
+    second = staged(decision(input_version=2))
+    assert second.subject_version > first.subject_version
+    assert json.loads(bytes(second.body))["data"]["version"] == second.subject_version
+
+
+def test_the_payload_says_who_what_and_why(sender, shop):
+    offer = Offer.objects.create(
+        slug="back",
+        name="Come back",
+        kind="percentage",
+        text="{percentage} % off with {code}, or {amount}",
+        percentage=Decimal("15.00"),
+        value_minor=1250,
+        code="BACK15",
+        valid_days=14,
+    )
+    campaign = Campaign.objects.create(slug="win-back", name="Win back")
+    segment = Segment.objects.create(slug="at-risk", name="At risk")
+    row = decision(
+        tier="high",
+        churn_probability=0.82,
+        future_value_minor=12345,
+        offer=offer,
+        campaign=campaign,
+        priority=3,
+    )
+    Membership.objects.create(segment=segment, customer=row.customer)
+    rule = ServicePriorityRule.objects.create(
+        position=1, name="Valuable and leaving", segment=segment, level=3, handling="Call today"
+    )
+    ServicePriority.objects.create(customer=row.customer, level=3, rule=rule)
+    row.refresh_from_db()
+    message = staged(row)
+    body = json.loads(bytes(message.body))
+    until = (row.decided_at + timedelta(days=14)).date().isoformat()
+    assert body["type"] == "decision.made"
+    assert body["timestamp"] == row.decided_at.isoformat()
+    assert body["data"] == {
+        "decision_id": row.pk,
+        "version": row.pk,
+        "as_of": "2026-11-02",
+        "customer": {"reference": "c-1"},
+        "segments": ["at-risk"],
+        "tier": "high",
+        "churn_probability": 0.82,
+        "expected_value": {"amount": "123.45", "currency": "GBP"},
+        "offer": {
+            "slug": "back", "name": "Come back", "kind": "percentage", "text": "15 % off with BACK15, or 12.50 GBP",
+            "percentage": "15", "value": {"amount": "12.50", "currency": "GBP"}, "code": "BACK15", "valid_until": until,
+        },
+        "campaign": {"slug": "win-back", "name": "Win back"},
+        "service_priority": {"level": 3, "name": "high", "handling": "Call today"},
+        "reasons": [
+            "Likely to stop buying (82 %).",
+            "In the segments: At risk.",
+            "The campaign “Win back” gives “Come back”.",
+            "Service priority by the rule “Valuable and leaving”.",
+        ],
+    }  # fmt: skip
+
+
+def test_a_customer_without_scores_or_offer_has_empty_places(sender):
+    data = json.loads(bytes(staged(decision()).body))["data"]
+    assert (
+        data["tier"],
+        data["churn_probability"],
+        data["expected_value"],
+        data["offer"],
+        data["campaign"],
+    ) == (None,) * 5
+    assert data["service_priority"]["name"] == "normal"
+
+
+# --- delivering
+def test_a_delivery_verifies_with_the_public_library(sender, crm):
+    message = deliver(staged())
+    headers, body = crm.requests[0]
+    assert Webhook(sender.outbound_secret).verify(body, headers)["type"] == "decision.made"
+    assert headers["webhook-id"] == message.message_id
+    assert headers["Content-Type"] == "application/json"
+    assert (message.state, message.delivered_at is not None) == ("done", True)
+    attempt = DeliveryAttempt.objects.get()
+    assert (attempt.number, attempt.status_code, attempt.error) == (1, 200, "")
+
+
+def test_during_a_rotation_both_secrets_open_the_delivery(sender, crm):
+    old = sender.outbound_secret
+    new = connections.set_secret(sender, Door.OUTBOUND)
+    deliver(staged())
+    headers, body = crm.requests[0]
+    for secret in (old, new):
+        Webhook(secret).verify(body, headers)
+
+
+def test_a_delivered_message_is_not_sent_again(sender, crm):
+    message = deliver(staged())
+    deliver(message)
+    assert len(crm.requests) == 1
+
+
+@pytest.mark.parametrize("status", [301, 307, 400, 404, 429, 500, 503])
+def test_anything_but_success_is_tried_again_with_the_same_id(sender, crm, status):
+    crm.answers = [(status, {"Location": crm.url}, b"no, thanks"), (204, {}, b"")]
+    message = deliver(staged())
+    assert (message.state, message.attempts) == ("queued", 1)
+    assert str(status) in message.error
+    assert timedelta(seconds=3) < message.run_after - timezone.now() <= timedelta(seconds=6)
+    deliver(message)
+    assert len(crm.requests) == 1, "not due yet"
+    make_due(message)
+    deliver(message)
+    assert message.state == "done"
+    assert crm.requests[0][0]["webhook-id"] == crm.requests[1][0]["webhook-id"]
+    assert crm.requests[0][1] == crm.requests[1][1]
+    assert list(DeliveryAttempt.objects.values_list("number", "status_code")) == [(1, status), (2, 204)]
+
+
+@pytest.mark.parametrize("behaviour", [fake_crm.hang, fake_crm.hang_up])
+def test_a_receiver_without_an_answer_is_tried_again(sender, crm, behaviour, monkeypatch):
+    crm.answers = [behaviour]
+    post = http.post
+    quick = http.Limits(connect=1, read=0.2, total=0.5)
+    monkeypatch.setattr(http, "post", lambda *args, **options: post(*args, **options, limits=quick))
+    message = deliver(staged())
+    assert message.state == "queued"
+    attempt = DeliveryAttempt.objects.get()
+    assert attempt.status_code is None
+    assert attempt.error
+
+
+def test_retry_after_is_honoured_up_to_a_day(sender, crm):
+    crm.answers = [(429, {"Retry-After": "600"}, b""), (429, {"Retry-After": "9999999"}, b"")]
+    message = deliver(staged())
+    assert message.run_after - timezone.now() > timedelta(seconds=590)
+    make_due(message)
+    deliver(message)
+    assert timedelta(hours=23) < message.run_after - timezone.now() <= timedelta(hours=24)
+
+
+def test_the_schedule_is_the_published_one_with_jitter():
+    planned = [5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400]
+    for attempts, seconds in enumerate(planned, start=1):
+        waits = [outbox.wait_before_next(attempts).total_seconds() for _ in range(200)]
+        assert 0.8 * seconds <= min(waits) < 0.9 * seconds
+        assert 1.1 * seconds < max(waits) <= 1.2 * seconds
+    assert outbox.MAX_ATTEMPTS == 10
+
+
+def test_after_ten_attempts_a_message_is_dead_and_says_why(sender, crm):
+    crm.answers = [(500, {}, b"broken")]
+    message = staged()
+    for _attempt in range(outbox.MAX_ATTEMPTS):
+        make_due(message)
+        deliver(message)
+    assert (message.state, len(crm.requests)) == ("failed", 10)
+    assert "500" in message.error
+    assert outbox.due_ids() == []
+
+
+def test_gone_stops_the_connection_and_what_waits_stays(sender, crm):
+    crm.answers = [(410, {}, b"")]
+    first = staged(decision("c-1"))
+    second = staged(decision("c-2"))
+    deliver(first)
+    sender.refresh_from_db()
+    assert (first.state, sender.sends_outbound) == ("failed", False)
+    assert "410" in sender.disabled_reason
+    assert outbox.due_ids() == []
+    deliver(second)
+    assert len(crm.requests) == 1
+    Connection.objects.update(sends_outbound=True)
+    crm.answers = [(200, {}, b"")]
+    assert deliver(second).state == "done"
+
+
+def test_a_forbidden_address_stops_the_connection_without_a_connection_made(sender, crm, settings):
+    settings.OUTBOUND_ALLOW = []
+    message = deliver(staged())
+    sender.refresh_from_db()
+    assert (message.state, sender.sends_outbound) == ("failed", False)
+    assert crm.requests == []
+
+
+def test_a_connection_without_a_secret_sends_nothing(sender, crm):
+    Connection.objects.update(outbound_secret="")
+    deliver(staged())
+    assert crm.requests == []
+
+
+def test_a_huge_reply_is_cut_and_leaves_one_short_line(sender, crm):
+    crm.answers = [fake_crm.endless]
+    deliver(staged())
+    assert len(DeliveryAttempt.objects.get().error) <= 300
+
+
+def test_what_a_receiver_says_is_kept_printable(sender, crm):
+    crm.answers = [(400, {}, b"\x00\x1b[31m<script>\xff")]
+    deliver(staged())
+    error = DeliveryAttempt.objects.get().error
+    assert error.isprintable()
+
+
+def test_no_request_is_made_inside_a_transaction(sender, crm, monkeypatch):
+    depth = len(database.savepoint_ids)
+    seen = []
+    post = http.post
+
+    def watched(*args, **options):
+        seen.append(len(database.savepoint_ids))
+        return post(*args, **options)
+
+    monkeypatch.setattr(http, "post", watched)
+    deliver(staged())
+    assert seen == [depth]
+
+
+def test_a_worker_that_lost_its_claim_records_nothing(sender, crm):
+    message = staged()
+
+    def steal(handler):
+        handler.send_response(200)
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    post = http.post
+    crm.answers = [steal]
+
+    def slow(*args, **options):
+        answer = post(*args, **options)
+        OutboundMessage.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+        leases.claim(OutboundMessage.objects.all(), lease=outbox.LEASE)
+        return answer
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(http, "post", slow)
+        outbox.deliver(message.pk)
+    message.refresh_from_db()
+    assert message.state == "running"
+    assert not DeliveryAttempt.objects.exists()
+
+
+def test_a_message_whose_worker_died_is_sent_again_under_its_id(sender, crm):
+    message = staged()
+    leases.claim(OutboundMessage.objects.all(), lease=timedelta(seconds=-1))
+    assert outbox.due_ids() == [message.pk]
+    assert deliver(message).state == "done"
+    assert crm.requests[0][0]["webhook-id"] == message.message_id
+
+
+# --- whatever is due
+def test_everything_due_is_delivered_at_one_nudge(sender, crm):
+    staged(*(decision(f"c-{number}") for number in range(5)))
+    assert outbox.deliver_due() == 5
+    assert {headers["webhook-id"] for headers, _body in crm.requests} == set(
+        OutboundMessage.objects.values_list("message_id", flat=True)
+    )
+    assert outbox.deliver_due() == 0
+
+
+def test_a_failing_connection_rests_and_does_not_slow_the_others(sender, crm, settings):
+    with fake_crm.running() as dead:
+        dead.answers = [(500, {}, b"")]
+        settings.OUTBOUND_ALLOW = [crm.pair, dead.pair]
+        fixtures.connection("dead", url=dead.url)
+        staged(*(decision(f"c-{number}") for number in range(4)))
+        outbox.deliver_due()
+        assert len(dead.requests) == 1
+    assert len(crm.requests) == 4
+
+
+def test_when_time_is_up_the_rest_is_nudged_again(sender, nudges, django_capture_on_commit_callbacks):
+    with django_capture_on_commit_callbacks(execute=True):
+        staged(decision())
+        nudges.clear()
+        assert outbox.deliver_due(seconds=0) == 0
+    assert (Job.DELIVER, {}) in nudges
+
+
+# --- by hand
+def test_a_dead_message_is_sent_again_by_hand_with_a_new_schedule(sender, crm, django_user_model):
+    crm.answers = [(500, {}, b"")]
+    message = staged()
+    OutboundMessage.objects.update(attempts=outbox.MAX_ATTEMPTS - 1)
+    deliver(message)
+    assert message.state == "failed"
+    person = django_user_model.objects.create_user("ada")
+    outbox.redeliver(message, actor=person)
+    message.refresh_from_db()
+    assert (message.state, message.attempts) == ("queued", 0)
+    crm.answers = [(200, {}, b"")]
+    assert deliver(message).state == "done"
+    assert list(DeliveryAttempt.objects.values_list("number", flat=True)) == [1, 2]
+    assert AuditEntry.objects.get(action="outbound.redelivered").actor == person
+
+
+def test_a_waiting_message_cannot_be_sent_twice_by_hand(sender):
+    message = staged()
+    with pytest.raises(outbox.NotRedeliverable):
+        outbox.redeliver(message)
+    Connection.objects.update(sends_outbound=False)
+    with pytest.raises(outbox.NotRedeliverable):
+        outbox.redeliver(message)
+
+
+def test_a_test_message_travels_like_any_other(sender, crm):
+    message = deliver(outbox.stage_test(sender))
+    headers, body = crm.requests[0]
+    assert Webhook(sender.outbound_secret).verify(body, headers)["type"] == "ping"
+    assert (message.topic, message.state) == ("ping", "done")
+
+
+def test_the_demo_receiver_keeps_what_is_signed_and_refuses_the_rest(tmp_path, settings):
+    from crm_integration.demo_receiver import DemoReceiver
+
+    receiver = DemoReceiver(log=tmp_path / "received.jsonl").start()
+    try:
+        settings.OUTBOUND_ALLOW = [receiver.pair]
+        row = fixtures.connection("demo", url=receiver.url)
+        receiver.secret = row.outbound_secret
+        message = deliver(staged())
+        refused = http.post(receiver.url, body=b"{}", headers={"webhook-id": "x"})
+    finally:
+        receiver.stop()
+    (entry,) = receiver.received()
+    assert (message.state, entry["id"], entry["message"]["type"]) == (
+        "done",
+        message.message_id,
+        "decision.made",
+    )
+    assert refused.status == 401
