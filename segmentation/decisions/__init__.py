@@ -1,0 +1,10 @@
+"""Choose an offer and a service priority for a set of customers, with the reasons.
+
+policy: what is in force, as one hashed document · verdicts: who wins, on a whole frame · deciding: what is written ·
+snapshots: what a decision saw · explaining: the sentences, rebuilt from all of these.
+"""
+
+from segmentation.decisions.deciding import Decided, decide
+from segmentation.decisions.explaining import DecisionExplanation, explain
+
+__all__ = ["Decided", "DecisionExplanation", "decide", "explain"]

@@ -1,0 +1,331 @@
+"""What is in force: campaigns with rules and offers, priority rules, holdouts, as one canonical hashed document.
+
+The document holds everything a decision depends on besides the customer, with the fields it asks about, so an old
+decision can be explained after campaigns, segments or columns have changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, Final
+
+import orjson
+from django.utils.translation import gettext as _
+from django.utils.translation import override
+
+from segmentation import alerts, bulk, campaigns, holdouts, segments
+from segmentation.holdouts import Draw
+from segmentation.models import Campaign, CampaignRule, Offer, PolicyVersion, Segment, ServicePriorityRule
+from segmentation.rules import fields as rule_fields
+from segmentation.rules import language
+from segmentation.rules.fields import Choice, RuleField
+from segmentation.rules.language import Group, Node, RuleError
+from segmentation.rules.operators import FieldType
+from segmentation.segments import Definition
+
+FORMAT: Final = 1
+# Read by every decision, whatever the rules ask.
+ALWAYS_USED: Final = ("consent.marketing", "customer.is_profiled")
+_OFFER: Final = ("id", "slug", "name", "kind", "value_minor", "cost_minor", "valid_days", "is_active")
+
+
+@dataclass(frozen=True)
+class CampaignTerms:
+    """A campaign as decisions see it."""
+
+    id: int
+    slug: str
+    name: str
+    draw: Draw | None
+    needs_consent: bool
+    re_entry_days: int | None
+
+
+@dataclass(frozen=True)
+class OfferTerms:
+    id: int
+    slug: str
+    name: str
+    valid_days: int
+    is_active: bool
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A campaign rule. `node` None: its rule cannot be read and nobody fits."""
+
+    rule_id: int
+    name: str
+    campaign: CampaignTerms
+    offer: OfferTerms
+    node: Node | None
+    predicts: bool
+
+
+@dataclass(frozen=True)
+class PriorityCandidate:
+    """A service-priority rule; `node` as for a Candidate."""
+
+    rule_id: int
+    name: str
+    level: int
+    node: Node | None
+    predicts: bool
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Candidates in the order in which they win; priority rules in the order in which they are asked."""
+
+    content: Mapping[str, Any]
+    sha256: str
+    candidates: tuple[Candidate, ...]
+    priorities: tuple[PriorityCandidate, ...]
+    global_draw: Draw | None
+    definitions: tuple[Definition, ...]
+    fields_used: frozenset[str]
+
+    @property
+    def layout(self) -> tuple[str, ...]:
+        """What each byte of a decision's verdicts is about."""
+        return layout_of(self.content)
+
+
+def layout_of(content: Mapping[str, Any]) -> tuple[str, ...]:
+    rules = [f"rule:{rule['id']}" for campaign in content["campaigns"] for rule in campaign["rules"]]
+    return (*rules, *(f"priority:{rule['id']}" for rule in content["priority_rules"]))
+
+
+def current(today: date) -> Policy:
+    """The policy of a day (about ten small queries)."""
+    running = campaigns.in_effect(today)
+    return build(
+        list(running.prefetch_related("rules__segment", "rules__offer")),
+        list(
+            ServicePriorityRule.objects.filter(is_active=True).select_related("segment").order_by("position")
+        ),
+    )
+
+
+def build(
+    running: Sequence[Campaign],
+    priority_rules: Sequence[ServicePriorityRule],
+    *,
+    fields: Mapping[str, RuleField] | None = None,
+) -> Policy:
+    """A policy of these campaigns and priority rules; campaigns win by priority, then by id."""
+    known = rule_fields.registry() if fields is None else fields
+    draws = holdouts.current_draws()
+    ordered = sorted(running, key=lambda campaign: (-campaign.priority, campaign.pk))
+    content: dict[str, Any] = {
+        "format": FORMAT,
+        "global_holdout": _draw_content(draws.get(None)),
+        "campaigns": [_campaign_content(campaign, draws.get(campaign.pk)) for campaign in ordered],
+        "priority_rules": [_priority_content(rule) for rule in priority_rules],
+    }
+    mentioned = _segments_of(content)
+    definitions = segments.definitions(mentioned, fields=known)
+    content["segments"] = {
+        d.slug: {"name": d.name, "rule": language.to_json(d.node), "predicts": d.predicts}
+        for d in definitions
+    }
+    used = _fields_of(content)
+    content["fields"] = {name: _field_content(known[name]) for name in sorted(used) if name in known}
+    return _read(content, known, definitions, used)
+
+
+def load(content: Mapping[str, Any]) -> Policy:
+    """The policy as it was, from a stored document. Labels come from the code where it owns them."""
+    known = {name: _field_from(name, stored) for name, stored in content["fields"].items()}
+    now = rule_fields.registry()
+    owned = {"feature", "customer", "consent", "score"}
+    known |= {name: now[name] for name in known if name in now and name.split(".", 1)[0] in owned}
+    definitions = tuple(
+        Definition(0, slug, stored["name"], node, language.segments_used(node), stored["predicts"])
+        for slug, stored in content["segments"].items()
+        if (node := _parsed(stored["rule"], known)) is not None
+    )
+    return _read(content, known, definitions, _fields_of(content))
+
+
+def stored(policy: Policy) -> PolicyVersion:
+    """The row of this policy, written when it is new."""
+    found = PolicyVersion.objects.filter(sha256=policy.sha256).first()
+    if found is None:
+        row = (policy.sha256, dict(policy.content))
+        bulk.insert(PolicyVersion, ("sha256", "content"), [row], on_conflict="ignore")
+        found = PolicyVersion.objects.get(sha256=policy.sha256)
+    return found
+
+
+def _read(
+    content: Mapping[str, Any],
+    known: Mapping[str, RuleField],
+    definitions: tuple[Definition, ...],
+    used: Iterable[str],
+) -> Policy:
+    predicting = {d.slug for d in definitions if d.predicts}
+    return Policy(
+        content=content,
+        sha256=hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest(),
+        candidates=tuple(_candidates(content, known, predicting)),
+        priorities=tuple(_priority(rule, known, predicting) for rule in content["priority_rules"]),
+        global_draw=_draw(content["global_holdout"]),
+        definitions=definitions,
+        fields_used=frozenset(used) | set(ALWAYS_USED),
+    )
+
+
+def _candidates(
+    content: Mapping[str, Any], known: Mapping[str, RuleField], predicting: set[str]
+) -> Iterable[Candidate]:
+    for stored_campaign in content["campaigns"]:
+        terms = CampaignTerms(
+            id=stored_campaign["id"],
+            slug=stored_campaign["slug"],
+            name=stored_campaign["name"],
+            draw=_draw(stored_campaign["holdout"]),
+            needs_consent=stored_campaign["needs_marketing_consent"],
+            re_entry_days=stored_campaign["re_entry_days"],
+        )
+        for rule in stored_campaign["rules"]:
+            offer = OfferTerms(**{name: rule["offer"][name] for name in OfferTerms.__dataclass_fields__})
+            node = _whole(rule, known)
+            yield Candidate(rule["id"], rule["name"], terms, offer, node, _predicts(node, predicting))
+
+
+def _priority(
+    rule: Mapping[str, Any], known: Mapping[str, RuleField], predicting: set[str]
+) -> PriorityCandidate:
+    node = _whole(rule, known)
+    return PriorityCandidate(rule["id"], rule["name"], rule["level"], node, _predicts(node, predicting))
+
+
+def _predicts(node: Node | None, predicting: set[str]) -> bool:
+    return node is not None and (
+        language.uses_predictions(node) or bool(language.segments_used(node) & predicting)
+    )
+
+
+def _whole(rule: Mapping[str, Any], known: Mapping[str, RuleField]) -> Node | None:
+    """Segment and further condition as one tree."""
+    parts: list[Node | None] = []
+    if rule["segment"]:
+        parts.append(_parsed({"field": f"segment.{rule['segment']}", "op": "in"}, known))
+    if rule["condition"] is not None:
+        parts.append(_parsed(rule["condition"], known))
+    readable = [part for part in parts if part is not None]
+    if not parts or len(readable) < len(parts):
+        _tell_unreadable(rule)
+        return None
+    return readable[0] if len(readable) == 1 else Group("all", tuple(readable))
+
+
+def _parsed(rule: object, known: Mapping[str, RuleField]) -> Node | None:
+    try:
+        return language.parse(rule, fields=known)
+    except RuleError:
+        return None
+
+
+def _tell_unreadable(rule: Mapping[str, Any]) -> None:
+    kind = "priority_rule" if "level" in rule else "campaign_rule"
+    message = _("The rule “%(name)s” can no longer be read, so nobody fits it. Edit it.") % {
+        "name": rule["name"]
+    }
+    alerts.raise_once(f"{kind}.unreadable.{rule['id']}", message)
+
+
+def _campaign_content(campaign: Campaign, draw: Draw | None) -> dict[str, Any]:
+    rules = sorted(campaign.rules.all(), key=lambda rule: rule.position)
+    return {
+        "id": campaign.pk,
+        "slug": campaign.slug,
+        "name": campaign.name,
+        "priority": campaign.priority,
+        "holdout": _draw_content(draw),
+        "needs_marketing_consent": campaign.needs_marketing_consent,
+        "re_entry_days": campaign.re_entry_days,
+        "rules": [_rule_content(rule) for rule in rules],
+    }
+
+
+def _rule_content(rule: CampaignRule) -> dict[str, Any]:
+    return {
+        "id": rule.pk,
+        "name": rule.name,
+        "segment": _slug(rule.segment),
+        "condition": rule.condition,
+        "offer": _offer_content(rule.offer),
+    }
+
+
+def _offer_content(offer: Offer) -> dict[str, Any]:
+    percentage = None if offer.percentage is None else f"{offer.percentage.normalize():f}"
+    return {**{name: getattr(offer, name) for name in _OFFER}, "percentage": percentage}
+
+
+def _priority_content(rule: ServicePriorityRule) -> dict[str, Any]:
+    return {
+        "id": rule.pk,
+        "name": rule.name,
+        "level": int(rule.level),
+        "segment": _slug(rule.segment),
+        "condition": rule.condition,
+    }
+
+
+def _slug(segment: Segment | None) -> str | None:
+    return None if segment is None else segment.slug
+
+
+def _draw_content(draw: Draw | None) -> dict[str, Any] | None:
+    return None if draw is None else {"salt": draw.salt, "percent": draw.percent}
+
+
+def _draw(stored_draw: Mapping[str, Any] | None) -> Draw | None:
+    return None if stored_draw is None else Draw(**stored_draw)
+
+
+def _segments_of(content: Mapping[str, Any]) -> list[str]:
+    rules = [rule for campaign in content["campaigns"] for rule in campaign["rules"]]
+    named = {rule["segment"] for rule in (*rules, *content["priority_rules"]) if rule["segment"]}
+    for rule in (*rules, *content["priority_rules"]):
+        named |= {name.partition(".")[2] for name in _names(rule["condition"]) if name.startswith("segment.")}
+    return sorted(named)
+
+
+def _fields_of(content: Mapping[str, Any]) -> set[str]:
+    """Names of all fields that the policy's rules and segments ask about, segments included."""
+    rules = [rule for campaign in content["campaigns"] for rule in campaign["rules"]]
+    used = {f"segment.{rule['segment']}" for rule in (*rules, *content["priority_rules"]) if rule["segment"]}
+    for rule in (*rules, *content["priority_rules"]):
+        used |= _names(rule["condition"])
+    for definition in content["segments"].values():
+        used |= _names(definition["rule"])
+    return used
+
+
+def _names(rule: object) -> set[str]:
+    """Field names in stored JSON, without needing the fields to exist."""
+    if isinstance(rule, list):
+        return set().union(*map(_names, rule)) if rule else set()
+    if not isinstance(rule, dict):
+        return set()
+    if isinstance(rule.get("field"), str):
+        return {rule["field"]}
+    return set().union(*map(_names, rule.values())) if rule else set()
+
+
+def _field_content(field: RuleField) -> dict[str, Any]:
+    with override("en"):
+        choices = [[choice.value, str(choice.label)] for choice in field.choices]
+        return {"label": str(field.label), "type": field.type.value, "unit": field.unit, "choices": choices}
+
+
+def _field_from(name: str, content: Mapping[str, Any]) -> RuleField:
+    choices = tuple(Choice(value, label) for value, label in content["choices"])
+    return RuleField(name, content["label"], FieldType(content["type"]), content["unit"], choices)

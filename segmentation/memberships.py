@@ -1,0 +1,202 @@
+"""Who is in which segment: evaluated on a decision frame, stored as the difference, with a history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Final
+
+import polars as pl
+from django.db import transaction
+from django.db.models import Count, F
+from django.db.models.functions import Now
+
+from segmentation import bulk, segments
+from segmentation.models import Customer, Membership, MembershipChange, Segment, Shop
+from segmentation.rules import compile as rules
+from segmentation.segments import Definition
+
+# Frames up to this size bring member counts up to date at once. Larger ones belong to runs that count at their end,
+# so that workers in parallel do not wait for each other on a segment's row.
+COUNTED_AT_ONCE: Final = 500
+REFRESH_CHUNK: Final = 2000
+_PAIR: Final = {"segment_id": pl.Int64, "customer_id": pl.Int64}
+
+
+@dataclass(frozen=True)
+class MembershipReport:
+    """Customers that entered and left, by segment slug."""
+
+    entered: Mapping[str, int] = field(default_factory=dict)
+    left: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def changes(self) -> int:
+        return sum(self.entered.values()) + sum(self.left.values())
+
+
+def evaluate(
+    frame: pl.DataFrame, segments_: Sequence[Definition] | None = None, *, today: date | None = None
+) -> pl.DataFrame:
+    """Add a Boolean column segment.<slug> for every active segment (or those given, in their order).
+
+    Who is not profiled is in no segment that uses predictions, whatever its rule says of missing values.
+    """
+    definitions = segments.definitions() if segments_ is None else segments_
+    day = today or Shop.get().today()
+    for level in _levels(definitions):
+        columns = set(frame.columns)
+        frame = frame.with_columns(
+            _expression(definition, columns, day).alias(definition.column) for definition in level
+        )
+    return frame
+
+
+def publish(frame: pl.DataFrame, *, cause: int) -> MembershipReport:
+    """Store who is in the frame's segment columns, for the frame's customers; only the difference is written.
+
+    Needs a transaction that holds the customers' rows, so that two writers never record one change twice.
+    """
+    ids = frame["customer_id"].to_list()
+    slugs = [name.removeprefix("segment.") for name in frame.columns if name.startswith("segment.")]
+    by_slug = dict(Segment.objects.filter(slug__in=slugs, is_active=True).values_list("slug", "pk"))
+    wanted = _wanted(frame, by_slug)
+    stored = _stored(ids, list(by_slug.values()))
+    entered = wanted.join(stored, on=list(_PAIR), how="anti")
+    left = stored.join(wanted, on=list(_PAIR), how="anti")
+    _write(entered, left, cause=cause)
+    report = MembershipReport(_by_slug(entered, by_slug), _by_slug(left, by_slug))
+    if len(ids) <= COUNTED_AT_ONCE:
+        _adjust_counts(report, by_slug)
+    return report
+
+
+def refresh_segment(segment_id: int) -> MembershipReport:
+    """Work out the members of a segment, and of those that refer to it, from stored features and scores."""
+    segment = Segment.objects.filter(pk=segment_id).first()
+    if segment is None:
+        return MembershipReport()
+    if not segment.is_active or segment.version_id is None:
+        _empty(segment)
+        return MembershipReport()
+    definitions = segments.definitions()
+    touched = segments.dependents(segment.slug, definitions)
+    needed = segments.definitions(touched)
+    entered: dict[str, int] = {}
+    left: dict[str, int] = {}
+    for ids in _chunks_of_customers():
+        report = _refresh_chunk(ids, needed, touched)
+        for total, part in ((entered, report.entered), (left, report.left)):
+            for slug, count in part.items():
+                total[slug] = total.get(slug, 0) + count
+    recount(touched)
+    return MembershipReport(entered, left)
+
+
+def recount(slugs: Sequence[str] | frozenset[str] | None = None) -> None:
+    """Count the members of segments (all by default) and note that they are fresh."""
+    wanted = Segment.objects.all() if slugs is None else Segment.objects.filter(slug__in=slugs)
+    keys = sorted(wanted.values_list("pk", flat=True))
+    counted = dict(
+        Membership.objects.filter(segment__in=keys).order_by().values_list("segment").annotate(n=Count("pk"))
+    )
+    for key in keys:
+        Segment.objects.filter(pk=key).update(member_count=counted.get(key, 0), refreshed_at=Now())
+
+
+def _levels(definitions: Sequence[Definition]) -> Iterator[list[Definition]]:
+    """Groups that can be evaluated in one go: each refers only to earlier groups."""
+    done: set[str] = set()
+    given = {definition.slug for definition in definitions}
+    waiting = list(definitions)
+    while waiting:
+        level = [definition for definition in waiting if definition.depends_on & given <= done]
+        yield level
+        done |= {definition.slug for definition in level}
+        waiting = [definition for definition in waiting if definition.slug not in done]
+
+
+def _expression(definition: Definition, columns: set[str], today: date) -> pl.Expr:
+    fits = rules.expression(definition.node, today=today, columns=columns)
+    if definition.predicts and "customer.is_profiled" in columns:
+        fits = fits & pl.col("customer.is_profiled").fill_null(False)
+    return fits
+
+
+def _wanted(frame: pl.DataFrame, by_slug: Mapping[str, int]) -> pl.DataFrame:
+    parts = [
+        frame.filter(f"segment.{slug}").select(pl.lit(key, dtype=pl.Int64).alias("segment_id"), "customer_id")
+        for slug, key in sorted(by_slug.items())
+    ]
+    return pl.concat(parts) if parts else pl.DataFrame(schema=_PAIR)
+
+
+def _stored(ids: Sequence[int], segment_ids: Sequence[int]) -> pl.DataFrame:
+    rows = bulk.values_in(
+        Membership.objects.filter(segment__in=segment_ids), ids, "segment_id", "customer_id"
+    )
+    return pl.DataFrame(list(rows), schema=_PAIR, orient="row")
+
+
+def _write(entered: pl.DataFrame, left: pl.DataFrame, *, cause: int) -> None:
+    pair = list(_PAIR)
+    bulk.insert(Membership, pair, entered, on_conflict="ignore")
+    bulk.delete(Membership, pair, left)
+    changes = pl.concat(
+        [
+            rows.select(*pair, pl.lit(came).alias("entered"), pl.lit(int(cause)).alias("cause"))
+            for rows, came in ((entered, True), (left, False))
+        ]
+    )
+    bulk.insert(MembershipChange, changes.columns, changes)
+
+
+def _by_slug(rows: pl.DataFrame, by_slug: Mapping[str, int]) -> dict[str, int]:
+    counts = dict(rows.group_by("segment_id").len().rows())
+    return {slug: counts[key] for slug, key in by_slug.items() if key in counts}
+
+
+def _adjust_counts(report: MembershipReport, by_slug: Mapping[str, int]) -> None:
+    changes = {
+        by_slug[slug]: report.entered.get(slug, 0) - report.left.get(slug, 0)
+        for slug in report.entered.keys() | report.left.keys()
+    }
+    # Always by id, so that two writers wait for each other instead of locking up.
+    for key in sorted(changes):
+        Segment.objects.filter(pk=key, member_count__gte=-changes[key]).update(
+            member_count=F("member_count") + changes[key]
+        )
+
+
+def _empty(segment: Segment) -> None:
+    """A resting segment has no members; that they left is part of the history."""
+    while True:
+        with transaction.atomic():
+            rows = Membership.objects.filter(segment=segment)
+            ids = list(rows.order_by("pk").values_list("customer_id", flat=True)[:REFRESH_CHUNK])
+            if not ids:
+                break
+            left = pl.DataFrame({"segment_id": [segment.pk] * len(ids), "customer_id": ids}, schema=_PAIR)
+            _write(left.clear(), left, cause=MembershipChange.Cause.EDIT)
+    recount([segment.slug])
+
+
+def _chunks_of_customers() -> Iterator[list[int]]:
+    people = Customer.objects.filter(merged_into__isnull=True).order_by("pk")
+    last = 0
+    while ids := list(people.filter(pk__gt=last).values_list("pk", flat=True)[:REFRESH_CHUNK]):
+        yield ids
+        last = ids[-1]
+
+
+def _refresh_chunk(
+    ids: Sequence[int], definitions: Sequence[Definition], touched: frozenset[str]
+) -> MembershipReport:
+    from segmentation import stored_frames
+
+    with transaction.atomic():
+        list(bulk.values_in(Customer.objects.select_for_update().order_by("pk"), ids, "pk", by="pk"))
+        frame = evaluate(stored_frames.read(ids), definitions)
+        keep = ["customer_id", *(d.column for d in definitions if d.slug in touched)]
+        return publish(frame.select(keep), cause=MembershipChange.Cause.EDIT)

@@ -1,0 +1,136 @@
+"""A rule as a polars expression: Boolean, never null, by the missing-value rule of rules/language.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container
+from datetime import date, timedelta
+from functools import reduce
+from operator import and_, or_
+from typing import Any, Final
+
+import polars as pl
+
+from segmentation.rules.language import Condition, Group, Node
+from segmentation.rules.operators import FieldType
+
+NEVER: Final = pl.lit(False)
+Test = Callable[[pl.Expr, Any, date], pl.Expr]
+
+
+def expression(node: Node, *, today: date, columns: Container[str] | None = None) -> pl.Expr:
+    """The rule over a decision frame. A field whose column is not among `columns` counts as missing."""
+    if isinstance(node, Condition):
+        return _condition(node, today=today, present=columns is None or node.field.name in columns)
+    parts = [expression(child, today=today, columns=columns) for child in node.children]
+    return reduce(and_, parts) if node.kind == "all" else _any_or_none(node, parts)
+
+
+def mask(node: Node, frame: pl.DataFrame, *, today: date) -> pl.Series:
+    """Whether each row of the frame fits."""
+    fits = expression(node, today=today, columns=frame.columns).alias("fits")
+    # A rule without a single known column is a literal, which a select would not spread over the rows.
+    return frame.with_columns(fits)["fits"]
+
+
+def _any_or_none(node: Group, parts: list[pl.Expr]) -> pl.Expr:
+    some = reduce(or_, parts)
+    return some if node.kind == "any" else some.not_()
+
+
+def _condition(condition: Condition, *, today: date, present: bool) -> pl.Expr:
+    if not present:
+        return pl.lit(condition.op.name == "is_empty" or _outside(condition))
+    value = _clean(condition)
+    if condition.op.name == "is_empty":
+        return value.is_null()
+    if condition.op.name == "is_not_empty":
+        return value.is_not_null()
+    test = TESTS[condition.field.type][condition.op.name]
+    return test(value, _operand(condition), today).fill_null(False)
+
+
+def _outside(condition: Condition) -> bool:
+    """A segment without a column has no members: everybody is outside."""
+    return condition.field.type is FieldType.SEGMENT and condition.op.name == "not_in"
+
+
+def _clean(condition: Condition) -> pl.Expr:
+    """The column in the type of its field, missing values as null."""
+    column = pl.col(condition.field.name)
+    match condition.field.type:
+        case FieldType.NUMBER:
+            return column.cast(pl.Float64).fill_nan(None)
+        case FieldType.BOOLEAN:
+            return column.cast(pl.Float64).fill_nan(None).cast(pl.Boolean)
+        case FieldType.SEGMENT:
+            return column.cast(pl.Boolean).fill_null(False)
+        case FieldType.DATE:
+            return column.cast(pl.Date)
+        case FieldType.TEXT:
+            text = column.cast(pl.String)
+            return pl.when(text != "").then(text.str.to_lowercase())
+        case FieldType.CHOICE:
+            text = column.cast(pl.String)
+            return pl.when(text != "").then(text)
+
+
+def _operand(condition: Condition) -> Any:
+    """The condition's value, in small letters where capitals do not count."""
+    if condition.field.type is not FieldType.TEXT:
+        return condition.value
+    if isinstance(condition.value, tuple):
+        return tuple(str(item).lower() for item in condition.value)
+    return str(condition.value).lower()
+
+
+def _days(count: float) -> timedelta:
+    return timedelta(days=int(count))
+
+
+def _between(value: pl.Expr, pair: Any, _today: date) -> pl.Expr:
+    return (value >= pair[0]) & (value <= pair[1])
+
+
+_ONE_OF: Final[dict[str, Test]] = {
+    "is": lambda value, given, today: value == pl.lit(given),
+    "is_not": lambda value, given, today: value != pl.lit(given),
+    "in": lambda value, given, today: value.is_in(list(given)),
+    "not_in": lambda value, given, today: value.is_in(list(given)).not_(),
+}
+TESTS: Final[dict[FieldType, dict[str, Test]]] = {
+    FieldType.NUMBER: {
+        "=": lambda value, given, today: value == given,
+        "!=": lambda value, given, today: value != given,
+        ">": lambda value, given, today: value > given,
+        ">=": lambda value, given, today: value >= given,
+        "<": lambda value, given, today: value < given,
+        "<=": lambda value, given, today: value <= given,
+        "between": _between,
+    },
+    FieldType.TEXT: {
+        **_ONE_OF,
+        "contains": lambda value, given, today: value.str.contains(given, literal=True),
+        "not_contains": lambda value, given, today: value.str.contains(given, literal=True).not_(),
+        "starts_with": lambda value, given, today: value.str.starts_with(given),
+        "ends_with": lambda value, given, today: value.str.ends_with(given),
+    },
+    FieldType.CHOICE: _ONE_OF,
+    FieldType.BOOLEAN: {"is": lambda value, given, today: value == pl.lit(given)},
+    FieldType.DATE: {
+        "on": lambda value, given, today: value == pl.lit(given),
+        "before": lambda value, given, today: value < pl.lit(given),
+        "after": lambda value, given, today: value > pl.lit(given),
+        "between": lambda value, given, today: (value >= pl.lit(given[0])) & (value <= pl.lit(given[1])),
+        "within_days": lambda value, given, today: (
+            (value >= pl.lit(today - _days(given))) & (value <= pl.lit(today))
+        ),
+        "older_than_days": lambda value, given, today: value < pl.lit(today - _days(given)),
+        "in_next_days": lambda value, given, today: (
+            (value >= pl.lit(today)) & (value <= pl.lit(today + _days(given)))
+        ),
+    },
+    FieldType.SEGMENT: {
+        "in": lambda value, given, today: value,
+        "not_in": lambda value, given, today: value.not_(),
+    },
+}

@@ -1,0 +1,132 @@
+"""The operators of a condition: which types of field they fit, which value they take, how they read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+Words = str | Promise
+
+
+class FieldType(StrEnum):
+    NUMBER = "number"
+    TEXT = "text"
+    CHOICE = "choice"
+    BOOLEAN = "boolean"
+    DATE = "date"
+    SEGMENT = "segment"
+
+
+class ValueShape(StrEnum):
+    """What stands in a condition's "value"."""
+
+    NOTHING = "nothing"
+    ONE = "one"
+    PAIR = "pair"
+    MANY = "many"
+    DAYS = "days"
+
+
+@dataclass(frozen=True)
+class Operator:
+    """`words` follow the field's label in a sentence; `needs` follow "needs" in a reason."""
+
+    name: str
+    shape: ValueShape
+    words: Words
+    needs: Words
+
+
+_EMPTY: Final = (
+    Operator("is_empty", ValueShape.NOTHING, _("is empty"), _("to be empty")),
+    Operator("is_not_empty", ValueShape.NOTHING, _("is not empty"), _("any value")),
+)
+_ONE_OF: Final = (
+    Operator("is", ValueShape.ONE, _("is %(value)s"), _("%(value)s")),
+    Operator("is_not", ValueShape.ONE, _("is not %(value)s"), _("anything but %(value)s")),
+    Operator("in", ValueShape.MANY, _("is one of %(value)s"), _("one of %(value)s")),
+    Operator("not_in", ValueShape.MANY, _("is none of %(value)s"), _("none of %(value)s")),
+)
+
+OPERATORS: Final[dict[FieldType, tuple[Operator, ...]]] = {
+    FieldType.NUMBER: (
+        Operator("=", ValueShape.ONE, _("is %(value)s"), _("exactly %(value)s")),
+        Operator("!=", ValueShape.ONE, _("is not %(value)s"), _("anything but %(value)s")),
+        Operator(">", ValueShape.ONE, _("is more than %(value)s"), _("more than %(value)s")),
+        Operator(">=", ValueShape.ONE, _("is at least %(value)s"), _("at least %(value)s")),
+        Operator("<", ValueShape.ONE, _("is less than %(value)s"), _("less than %(value)s")),
+        Operator("<=", ValueShape.ONE, _("is at most %(value)s"), _("at most %(value)s")),
+        Operator(
+            "between",
+            ValueShape.PAIR,
+            _("is from %(low)s to %(high)s"),
+            _("a value from %(low)s to %(high)s"),
+        ),
+        *_EMPTY,
+    ),
+    FieldType.TEXT: (
+        *_ONE_OF,
+        Operator("contains", ValueShape.ONE, _("contains %(value)s"), _("a text with %(value)s in it")),
+        Operator(
+            "not_contains",
+            ValueShape.ONE,
+            _("does not contain %(value)s"),
+            _("a text without %(value)s in it"),
+        ),
+        Operator(
+            "starts_with", ValueShape.ONE, _("starts with %(value)s"), _("a text that starts with %(value)s")
+        ),
+        Operator("ends_with", ValueShape.ONE, _("ends with %(value)s"), _("a text that ends with %(value)s")),
+        *_EMPTY,
+    ),
+    FieldType.CHOICE: (*_ONE_OF, *_EMPTY),
+    FieldType.BOOLEAN: (Operator("is", ValueShape.ONE, _("is %(value)s"), _("%(value)s")), *_EMPTY),
+    FieldType.DATE: (
+        Operator("on", ValueShape.ONE, _("is on %(value)s"), _("%(value)s")),
+        Operator("before", ValueShape.ONE, _("is before %(value)s"), _("a date before %(value)s")),
+        Operator("after", ValueShape.ONE, _("is after %(value)s"), _("a date after %(value)s")),
+        Operator(
+            "between", ValueShape.PAIR, _("is from %(low)s to %(high)s"), _("a date from %(low)s to %(high)s")
+        ),
+        Operator(
+            "within_days",
+            ValueShape.DAYS,
+            _("is within the last %(value)s days"),
+            _("a date within the last %(value)s days"),
+        ),
+        Operator(
+            "older_than_days",
+            ValueShape.DAYS,
+            _("is more than %(value)s days ago"),
+            _("a date more than %(value)s days ago"),
+        ),
+        Operator(
+            "in_next_days",
+            ValueShape.DAYS,
+            _("is within the next %(value)s days"),
+            _("a date within the next %(value)s days"),
+        ),
+        *_EMPTY,
+    ),
+    FieldType.SEGMENT: (
+        Operator("in", ValueShape.NOTHING, _("includes the customer"), _("the customer to be in it")),
+        Operator(
+            "not_in",
+            ValueShape.NOTHING,
+            _("does not include the customer"),
+            _("the customer not to be in it"),
+        ),
+    ),
+}
+
+
+def operator(kind: FieldType, name: str) -> Operator:
+    """The operator called `name` for that type of field; raises KeyError."""
+    for candidate in OPERATORS[kind]:
+        if candidate.name == name:
+            return candidate
+    raise KeyError(name)
