@@ -98,7 +98,7 @@ def judge(
 class DecisionRule:
     """Which class to name: argmax of probability / prior^power. Power 0 is the plain argmax.
 
-    `prior` (k,) is the model's mean prediction on held-out rows, fixed with the model: a rule that
+    `prior` (k,) is the model's mean prediction over a population, fixed with the model: a rule that
     followed the batch would decide one customer differently in another batch.
     """
 
@@ -108,6 +108,10 @@ class DecisionRule:
     @classmethod
     def fit(cls, probabilities: np.ndarray, *, power: float) -> Self:
         return cls(tuple(float(p) for p in np.maximum(probabilities.mean(axis=0), EPSILON)), power)
+
+    def with_prior_of(self, probabilities: np.ndarray) -> DecisionRule:
+        """The same rule with the prior of another population's (n, k) predictions."""
+        return DecisionRule.fit(probabilities, power=self.power)
 
     def decide(self, probabilities: np.ndarray) -> np.ndarray:
         """(n, k) -> (n,) class index, from probabilities rounded so that their last bits cannot decide."""

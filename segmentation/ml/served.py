@@ -46,14 +46,22 @@ class ServedModel:
         self.calibrators = {}
         return self.fit_rules(valid)
 
-    def fit_rules(self, valid: Frame, *, power: float = POWER) -> Self:
-        """One rule for each multiclass target, chosen on rows the estimator did not learn from."""
+    def fit_rules(self, valid: Frame, *, population: Frame | None = None, power: float = POWER) -> Self:
+        """One rule for each multiclass target, chosen on `valid` rows, which were not learned from.
+
+        `population` (no labels are read) is whom the model will decide on, at the latest cutoff: the
+        rule's prior is its mean prediction there, so a season in which more customers buy does not
+        count as a surprise. Without it the prior is that of `valid`.
+        """
         self.rules = {}
         prediction = self.predict(valid)
+        served = None if population is None else self.predict(population)
         for target in self.targets:
             if target.kind == "multiclass":
                 labels = np.asarray(valid.labels[target.name])
-                self.rules[target.name] = choose_rule(target, prediction[target.name], labels, power=power)
+                rule = choose_rule(target, prediction[target.name], labels, power=power)
+                latest = None if served is None else served[target.name].probabilities
+                self.rules[target.name] = rule if latest is None else rule.with_prior_of(latest)
         return self
 
     def calibrate(self, fit_on: Frame, check_on: Frame) -> tuple[CalibrationVerdict, ...]:

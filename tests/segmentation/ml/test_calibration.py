@@ -101,6 +101,17 @@ def test_the_rule_is_taken_only_where_it_serves_on_held_out_rows():
     assert hurt.power == 0.0
 
 
+def test_the_prior_follows_the_population_that_is_served_without_reading_its_labels(shop, estimators):
+    loyal = shop.test.take(shop.test.x["orders_lifetime"].to_numpy() >= 4).without_labels()
+    model = ServedModel(estimators["blend"])
+    plain = model.fit_rules(shop.valid).rules["value_tier"]
+    shifted = model.fit_rules(shop.valid, population=loyal).rules["value_tier"]
+    assert shifted.power == plain.power
+    assert shifted.prior[0] < plain.prior[0] - 0.05
+    mean = model.estimator.predict(loyal)["value_tier"].probabilities.mean(axis=0)
+    assert shifted.prior == pytest.approx(tuple(mean))
+
+
 def test_a_served_model_decides_by_its_rule(shop, estimators):
     served = estimators["served"]
     answer = served.predict(shop.test)["value_tier"]

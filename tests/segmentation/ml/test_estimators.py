@@ -214,7 +214,9 @@ def test_a_plain_labelled_table_without_orders_can_be_learned(name):
 
 
 def test_btyd_says_which_columns_it_lacks(shop):
-    frame = Frame(shop.train.ids, shop.train.cutoffs, shop.train.x.drop("btyd_expected_spend"), shop.train.labels)
+    frame = Frame(
+        shop.train.ids, shop.train.cutoffs, shop.train.x.drop("btyd_expected_spend"), shop.train.labels
+    )
     with pytest.raises(LearningError, match="btyd_expected_spend"):
         artifacts.create("btyd", targets=[CHURN], columns=()).fit(frame, frame)
 
