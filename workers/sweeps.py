@@ -46,8 +46,8 @@ def nudge_late_rows() -> None:
         enqueue(Job.FINISH_SCORING_RUN, run_id=run_id)
     for run_id in _late(TrainingRun).values_list("pk", flat=True)[:BATCH]:
         enqueue(Job.RUN_TRAINING, run_id=run_id)
-    for run_id in _late(ImportRun).values_list("pk", flat=True)[:BATCH]:
-        enqueue(Job.IMPORT_FILE, run_id=run_id)
+    for import_run_id in _late(ImportRun).values_list("pk", flat=True)[:BATCH]:
+        enqueue(Job.IMPORT_FILE, import_run_id=import_run_id)
     training_runs.release_abandoned()
 
 

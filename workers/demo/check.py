@@ -60,9 +60,8 @@ def visit_pages(session: requests.Session, site: str) -> list[Visit]:
 
 
 def _paths() -> list[str]:
-    paths = [reverse("admin:index")]
-    for model in admin.site._registry:
-        paths.append(reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist"))
+    names = [f"{model._meta.app_label}_{model._meta.model_name}" for model in admin.site._registry]
+    paths = [reverse("admin:index"), *(reverse(f"admin:{name}_changelist") for name in names)]
     for model in (Customer, ModelVersion):
         key = model._default_manager.order_by("-pk").values_list("pk", flat=True).first()
         if key is not None:

@@ -18,7 +18,7 @@ from crm_integration import connections
 from crm_integration.connections import Door
 from crm_integration.models import Connection
 from segmentation import imports, scoring_runs, simulator, starter, targets, training_runs
-from segmentation.models import Event, LeaseState, ModelSlot, ScoringRun, Shop, TrainingRun
+from segmentation.models import Event, ImportRun, LeaseState, ModelSlot, ScoringRun, Shop, TrainingRun
 from workers.demo.processes import DemoError, Process
 from workers.demo.progress import Steps, follow
 
@@ -68,15 +68,21 @@ def simulate(steps: Steps) -> Path:
     return folder
 
 
-def import_file(
-    steps: Steps, name: str, path: Path, *, kind: str, preset: str, mapping: Path | None = None
-) -> None:
+def import_file(steps: Steps, name: str, request: imports.Request) -> None:
+    """Import a file; one that came in whole and has not changed since is not read again."""
+    if _is_imported(request):
+        steps.skip(name, "already there")
+        return
     with steps.step(name) as bar:
-        report = imports.run(
-            path, kind=kind, preset=preset or None, mapping=mapping,
-            on_progress=lambda fraction, note: bar.update(fraction, note),
-        )  # fmt: skip
+        report = imports.run(request, on_progress=bar.update)
     steps.console.print(f"  [dim]{report.sentence()}")
+
+
+def _is_imported(request: imports.Request) -> bool:
+    done = ImportRun.objects.filter(state=LeaseState.DONE, mapping=request.as_json()).last()
+    if done is None or done.finished_at is None or not request.path.exists():
+        return False
+    return request.path.stat().st_mtime < done.finished_at.timestamp()
 
 
 def stop_the_clock(steps: Steps) -> None:

@@ -26,7 +26,7 @@ def prune() -> None:
 
 
 @task(Job.IMPORT_FILE)
-def import_file(run_id: int) -> None:
+def import_file(import_run_id: int) -> None:
     from segmentation import imports
 
-    imports.run_queued(run_id)
+    imports.work(import_run_id)

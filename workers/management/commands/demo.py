@@ -11,13 +11,16 @@ from rich.console import Console
 from rich.panel import Panel
 
 from crm_integration.demo_receiver import DemoReceiver
-from segmentation.imports import ImportProblem
+from segmentation.imports import ImportProblem, Request
+from segmentation.imports.mapping import read_json
+from segmentation.models import ImportRun
 from segmentation.training_runs import TrainingError
 from workers.demo import check, stages, summary
 from workers.demo.processes import DemoError, Process, free_port, start_web, start_worker
 from workers.demo.progress import Steps
 
 LOOK_SECONDS = 1.0
+NATIVE = "tierwise"
 
 
 class Command(BaseCommand):
@@ -84,18 +87,16 @@ class Command(BaseCommand):
 
     def _import(self, options: dict[str, Any]) -> None:
         if options["file"]:
-            stages.import_file(
-                self.steps, "Importing events", options["file"],
-                kind="events", preset=options["preset"], mapping=options["mapping"],
-            )  # fmt: skip
+            mapping = read_json(options["mapping"]) if options["mapping"] else None
+            request = Request(path=options["file"], preset=options["preset"], mapping=mapping)
+            stages.import_file(self.steps, "Importing events", request)
             stages.stop_the_clock(self.steps)
             return
         shop = stages.simulate(self.steps)
+        customers = Request(path=shop / "customers.parquet", kind=ImportRun.Kind.CUSTOMERS, preset=NATIVE)
+        stages.import_file(self.steps, "Importing customers", customers)
         stages.import_file(
-            self.steps, "Importing customers", shop / "customers.parquet", kind="customers", preset="tierwise"
-        )
-        stages.import_file(
-            self.steps, "Importing events", shop / "events.parquet", kind="events", preset="tierwise"
+            self.steps, "Importing events", Request(path=shop / "events.parquet", preset=NATIVE)
         )
 
     def _check(

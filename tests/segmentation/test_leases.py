@@ -1,0 +1,122 @@
+"""A claimed row belongs to one worker at a time, and a lost claim comes back."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.db.models.functions import Now
+
+from segmentation import leases
+from segmentation.models import DueCustomer, ImportRun, LeaseState
+
+pytestmark = pytest.mark.django_db
+
+LEASE = timedelta(seconds=60)
+
+
+def new_row(**fields):
+    return ImportRun.objects.create(kind="events", file_name="orders.csv", **fields)
+
+
+def claim_one():
+    rows = leases.claim(ImportRun.objects.all(), lease=LEASE)
+    return rows[0] if rows else None
+
+
+def lapse(row):
+    ImportRun.objects.filter(pk=row.pk).update(lease_until=Now() - timedelta(seconds=1))
+
+
+def test_a_waiting_row_is_claimed_once():
+    new_row()
+    assert claim_one().state == LeaseState.RUNNING
+    assert claim_one() is None
+
+
+def test_rows_are_claimed_oldest_first_and_up_to_the_limit():
+    keys = [new_row().pk for _ in range(3)]
+    assert [row.pk for row in leases.claim(ImportRun.objects.all(), lease=LEASE, limit=2)] == keys[:2]
+
+
+def test_a_row_that_must_wait_is_left_alone():
+    new_row(run_after=Now() + timedelta(hours=1))
+    assert claim_one() is None
+
+
+def test_a_lease_that_ran_out_is_claimed_again_with_a_higher_fence():
+    new_row()
+    first = claim_one()
+    lapse(first)
+    second = claim_one()
+    assert second.pk == first.pk
+    assert second.fence > first.fence
+    assert second.attempts == 2
+
+
+def test_whoever_lost_the_lease_can_write_nothing():
+    new_row()
+    first = claim_one()
+    lapse(first)
+    second = claim_one()
+    for write in (
+        lambda: leases.renew(first, lease=LEASE, progress=0.9),
+        lambda: leases.guard(first),
+        lambda: leases.finish(first),
+        lambda: leases.fail(first, "no"),
+        lambda: leases.retry(first, after=LEASE, error="no"),
+    ):
+        with pytest.raises(leases.LeaseLost):
+            write()
+    second.refresh_from_db()
+    assert (second.state, second.progress, second.error) == (LeaseState.RUNNING, 0, "")
+
+
+def test_renewing_records_progress():
+    new_row()
+    row = claim_one()
+    leases.renew(row, lease=LEASE, progress=0.5, note="half")
+    row.refresh_from_db()
+    assert (row.progress, row.progress_note) == (0.5, "half")
+
+
+def test_a_cancel_reaches_the_worker_at_its_next_renewal():
+    new_row()
+    row = claim_one()
+    ImportRun.objects.filter(pk=row.pk).update(cancel_requested=True)
+    with pytest.raises(leases.Cancelled):
+        leases.renew(row, lease=LEASE)
+
+
+def test_a_retry_waits_and_says_why():
+    new_row()
+    row = claim_one()
+    leases.retry(row, after=timedelta(minutes=5), error="the server did not answer")
+    row.refresh_from_db()
+    assert (row.state, row.error) == (LeaseState.QUEUED, "the server did not answer")
+    assert claim_one() is None
+
+
+def test_a_row_that_kills_its_workers_is_parked_while_others_go_on():
+    poison, good = new_row(), new_row()
+    for _ in range(leases.MAX_ATTEMPTS):
+        claimed = leases.claim(ImportRun.objects.filter(pk=poison.pk), lease=LEASE)[0]
+        lapse(claimed)
+    assert claim_one().pk == good.pk
+    poison.refresh_from_db()
+    assert poison.state == LeaseState.FAILED
+    assert "3 attempts" in poison.error
+
+
+def test_a_finished_row_is_over():
+    new_row()
+    row = claim_one()
+    leases.finish(row, rows_read=7)
+    assert row.is_over
+    assert (row.progress, row.rows_read) == (1.0, 7)
+    assert claim_one() is None
+
+
+def test_looking_for_work_when_there_is_none_only_reads(django_assert_num_queries):
+    with django_assert_num_queries(1):
+        assert leases.claim(DueCustomer.objects.all(), lease=LEASE) == []
