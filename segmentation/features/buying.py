@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import polars as pl
 from django.utils.translation import gettext_lazy as _
 
 from segmentation.features.feature import Feature, share, when, worded
@@ -141,8 +142,9 @@ RHYTHM = (
         window_days=12 * MONTH,
         label=_("Months with an order in a year"),
         sentence=_("Months with an order in the last year: %(value)s"),
-        expression=sum(
-            (total("orders", MONTH * (month + 1), newest=MONTH * month) > 0).cast(int) for month in range(12)
+        expression=pl.sum_horizontal(
+            (total("orders", MONTH * (month + 1), newest=MONTH * month) > 0).cast(pl.Int64)
+            for month in range(12)
         ),
     ),
 )

@@ -70,13 +70,15 @@ def _known(events: pl.DataFrame, *, ids: np.ndarray, today: int, zone: ZoneInfo)
 
 def _positions(customer: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Where each event's customer stands among the sorted ids, and whether it is there at all."""
-    starts = np.flatnonzero(np.append(True, customer[1:] != customer[:-1])) if len(customer) else []
+    new = np.ones(len(customer), dtype=bool)
+    new[1:] = customer[1:] != customer[:-1]
+    starts = np.flatnonzero(new)
     lengths = np.diff(np.append(starts, len(customer)))
-    runs = customer[starts] if len(customer) else customer
+    runs = customer[starts]
     place = np.searchsorted(ids, runs)
     inside = place < len(ids)
     inside[inside] = ids[place[inside]] == runs[inside]
-    return np.repeat(place, lengths.astype(np.int64)), np.repeat(inside, lengths.astype(np.int64))
+    return np.repeat(place, lengths), np.repeat(inside, lengths)
 
 
 def _arrays(frame: pl.DataFrame) -> dict[str, np.ndarray]:

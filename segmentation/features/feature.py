@@ -49,7 +49,7 @@ def _fill(template: str | Promise, values: Mapping[str, Any]) -> str:
 _fill_lazily = lazy(_fill, str)
 
 
-def worded(template: str | Promise, **values: object) -> Promise:
+def worded(template: str | Promise, **values: object) -> str:
     """A translated template with its other placeholders filled, `%(value)s` kept; translated when read."""
     return _fill_lazily(template, values)
 

@@ -1,0 +1,220 @@
+"""Training rows from the database: features as of past cutoffs, each with the shop's numbers of its own date."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+from django.db.models import Max, Min
+
+from segmentation import labels
+from segmentation.features import context, store
+from segmentation.features.compute import compute
+from segmentation.features.context_data import ContextData
+from segmentation.features.days import midnight
+from segmentation.kinds import EventKind
+from segmentation.ml.schema import Frame
+from segmentation.models import AttributeDefinition, Customer, Event, Shop, Target
+from segmentation.targets import classes
+
+# The raw label behind the value targets: spend in the horizon, major units.
+SPEND = "spend_ahead"
+YES, NO = "yes", "no"
+CHUNK = 20_000
+OnChunk = Callable[[int], None]
+
+
+def training_frame(
+    cutoffs: Sequence[date],
+    *,
+    shop: Shop,
+    targets: Sequence[Target],
+    known_only: bool = False,
+    on_chunk: OnChunk | None = None,
+) -> Frame:
+    """One row a (customer, cutoff): everyone who may be profiled and ordered in the year before the cutoff.
+
+    `targets` are behaviour targets of one horizon. Labels are keyed by target slug, with `spend_ahead` besides.
+    Value tiers are cut at the thirds of all rows here; where some rows are for testing, cut them anew with
+    `with_tiers`. known_only: features from live events as they were known at the cutoff, instead of the history
+    as it is known now. on_chunk: called with the number of customers read so far. The frame is sorted by cutoff,
+    then customer.
+    """
+    horizon = _one_horizon(targets)
+    dates = sorted(set(cutoffs))
+    contexts = {cutoff: context.load(context.for_date(cutoff, shop, fresh=True)) for cutoff in dates}
+    parts: dict[date, list[Frame]] = {cutoff: [] for cutoff in dates}
+    seen = 0
+    for chunk in store.customer_chunks(CHUNK):
+        history = store.read_events(
+            chunk, as_of=dates[-1] + timedelta(days=horizon), shop=shop, known_only=False
+        )
+        for cutoff in dates:
+            events = store.read_events(chunk, as_of=cutoff, shop=shop) if known_only else history
+            rows = _rows(events, history, contexts[cutoff], chunk=chunk, shop=shop, horizon=horizon)
+            parts[cutoff].append(rows)
+        seen += chunk.last - chunk.first + 1
+        if on_chunk is not None:
+            on_chunk(seen)
+    frames = [frame for cutoff in dates for frame in parts[cutoff]]
+    frame = Frame.concat(frames) if frames else _no_rows()
+    return _with_targets(frame, targets)
+
+
+def category_frame(target: Target, *, as_of: date, shop: Shop) -> Frame:
+    """One row a labelled customer who may be profiled, with features as of `as_of`; needs no events.
+
+    The label column itself is no feature. Classes are those of the target, else those that staff have given;
+    labels of any other name are left out.
+    """
+    if target.attribute is None:
+        raise ValueError(f"Target {target.slug} has no label column.")
+    data = context.load(context.for_date(as_of, shop, fresh=True))
+    column = f"attribute.{target.attribute.slug}"
+    data = replace(data, attributes=tuple(a for a in data.attributes if f"attribute.{a[0]}" != column))
+    names = classes(target) or observed_classes(target, as_of=as_of)
+    numbers = {name: index for index, name in enumerate(names)}
+    frames = []
+    for chunk in store.customer_chunks(CHUNK):
+        customers = _profiled(store.read_customers(chunk, as_of=as_of, shop=shop), chunk)
+        if column not in customers.columns:
+            continue
+        known = _class_names(customers[column]).replace_strict(numbers, default=None, return_dtype=pl.Int64)
+        customers = customers.filter(known.is_not_null())
+        events = store.read_events(chunk, as_of=as_of, shop=shop)
+        features = compute(events, as_of, data, customers=customers)
+        frames.append(_frame(features, as_of, {target.slug: known.drop_nulls().to_numpy()}))
+    return Frame.concat(frames) if frames else _no_rows()
+
+
+def observed_classes(target: Target, *, as_of: date) -> tuple[str, ...]:
+    """Names of the classes that staff have given before `as_of`, in the column's own order or by name."""
+    attribute = target.attribute
+    if attribute is None:
+        return ()
+    if attribute.kind == AttributeDefinition.Kind.BOOLEAN:
+        return NO, YES
+    before = midnight(as_of, Shop.get().zone)
+    given = attribute.values.filter(valid_from__lt=before, text__isnull=False)
+    found = {text for text in given.order_by().values_list("text", flat=True).distinct() if text}
+    known = [str(choice) for choice in attribute.choices if str(choice) in found]
+    return (*known, *sorted(found - set(known)))
+
+
+def with_tiers(frame: Frame, cuts: Sequence[float], *, slug: str = "value_tier") -> Frame:
+    """The frame with its tier labels cut at `cuts` (see labels.tier_cuts)."""
+    return replace(frame, labels={**frame.labels, slug: labels.tiers(frame.labels[SPEND], cuts)})
+
+
+def default_cutoffs(*, as_of: date, shop: Shop, horizon_days: int) -> tuple[date, ...]:
+    """Cutoffs that the orders in the database allow (see labels.choose_cutoffs)."""
+    orders = Event.objects.filter(kind=EventKind.ORDER_PLACED, superseded_at__isnull=True)
+    span = orders.aggregate(first=Min("occurred_at"), last=Max("occurred_at"))
+    if span["first"] is None:
+        return ()
+    first, last = (span[name].astimezone(shop.zone).date() for name in ("first", "last"))
+    end = min(as_of, last + timedelta(days=1))
+    return labels.choose_cutoffs(first_day=first, end=end, horizon_days=horizon_days)
+
+
+def snapshot(frame: Frame) -> dict[str, Any]:
+    """Counts and a hash of everything that is learned from, to be stored with a model version."""
+    digest = hashlib.sha256(np.ascontiguousarray(frame.ids).tobytes())
+    digest.update(frame.cutoffs.astype("datetime64[D]").astype(np.int64).tobytes())
+    digest.update("\n".join(frame.x.columns).encode())
+    for name in frame.x.columns:
+        column = frame.x[name]
+        if column.dtype == pl.String:
+            digest.update("\x00".join(column.fill_null("\x01").to_list()).encode())
+        else:
+            digest.update(column.cast(pl.Float64).fill_null(float("nan")).to_numpy().tobytes())
+    for name in sorted(frame.labels):
+        digest.update(name.encode() + np.ascontiguousarray(frame.labels[name]).tobytes())
+    days, counts = np.unique(frame.cutoffs.astype("datetime64[D]"), return_counts=True)
+    return {
+        "rows": len(frame),
+        "customers": len(np.unique(frame.ids)),
+        "cutoffs": {str(day): int(count) for day, count in zip(days, counts, strict=True)},
+        "sha256": digest.hexdigest(),
+    }
+
+
+def _rows(
+    events: pl.DataFrame,
+    history: pl.DataFrame,
+    data: ContextData,
+    *,
+    chunk: store.IdRange,
+    shop: Shop,
+    horizon: int,
+) -> Frame:
+    """Rows of one cutoff, the date of `data`, for one chunk of customers."""
+    known = labels.population(events, cutoff=data.as_of, zone=data.zone)
+    customers = _profiled(store.read_customers(chunk, as_of=data.as_of, shop=shop), chunk)
+    customers = customers.filter(pl.col("customer_id").is_in(known.implode()))
+    after = labels.label(
+        history,
+        cutoff=data.as_of,
+        zone=data.zone,
+        horizon_days=horizon,
+        minor_per_major=data.minor_per_major,
+        customers=customers["customer_id"],
+    )
+    spend = after["spend_ahead"].to_numpy()
+    return _frame(compute(events, data.as_of, data, customers=customers), data.as_of, {SPEND: spend})
+
+
+def _frame(features: pl.DataFrame, cutoff: date, found: dict[str, np.ndarray]) -> Frame:
+    return Frame(
+        ids=features["customer_id"].to_numpy(),
+        cutoffs=np.full(features.height, np.datetime64(cutoff, "D")),
+        x=features.drop("customer_id"),
+        labels=found,
+    )
+
+
+def _no_rows() -> Frame:
+    return Frame(
+        ids=np.zeros(0, dtype=np.int64),
+        cutoffs=np.zeros(0, dtype="datetime64[D]"),
+        x=pl.DataFrame(),
+        labels={SPEND: np.zeros(0)},
+    )
+
+
+def _with_targets(frame: Frame, targets: Sequence[Target]) -> Frame:
+    spend = frame.labels[SPEND]
+    found: dict[str, np.ndarray] = {}
+    for target in targets:
+        if target.kind == Target.Kind.CHURN:
+            found[target.slug] = (spend == 0).astype(np.float64)
+        elif target.kind == Target.Kind.FUTURE_VALUE:
+            found[target.slug] = spend
+        else:
+            found[target.slug] = labels.tiers(spend, labels.tier_cuts(spend))
+    return replace(frame, labels={**frame.labels, **found})
+
+
+def _one_horizon(targets: Sequence[Target]) -> int:
+    horizons = {target.horizon_days for target in targets if target.kind != Target.Kind.CATEGORY}
+    if len(horizons) != 1 or any(target.kind == Target.Kind.CATEGORY for target in targets):
+        raise ValueError("Rows are shared by behaviour targets of one horizon.")
+    return horizons.pop()
+
+
+def _profiled(customers: pl.DataFrame, chunk: store.IdRange) -> pl.DataFrame:
+    """Without those who may not be profiled."""
+    refused = Customer.objects.filter(pk__range=(chunk.first, chunk.last), is_profiled=False)
+    return customers.filter(~pl.col("customer_id").is_in(list(refused.values_list("pk", flat=True))))
+
+
+def _class_names(column: pl.Series) -> pl.Series:
+    """Labels as class names; yes/no columns give "yes" and "no"."""
+    if column.dtype == pl.Boolean:
+        return column.cast(pl.Int8).cast(pl.String).replace({"1": YES, "0": NO})
+    return column.cast(pl.String)
