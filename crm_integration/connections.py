@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 
 from crm_integration import signatures
 from crm_integration.models import Connection
+from segmentation import alerts
 from segmentation.models import Alert, AuditEntry
 
 log = structlog.get_logger(__name__)
@@ -100,15 +101,11 @@ def stop_sending(connection: Connection, *, reason: str) -> None:
     )
     if not stopped:
         return
-    Alert.objects.get_or_create(
-        key=_alert_key(connection),
-        resolved_at=None,
-        defaults={
-            "severity": Alert.Severity.ERROR,
-            "message": _("Deliveries to “%(connection)s” have stopped: %(reason)s")
-            % {"connection": connection.name, "reason": reason},
-        },
-    )
+    message = _("Deliveries to “%(connection)s” have stopped: %(reason)s") % {
+        "connection": connection.name,
+        "reason": reason,
+    }
+    alerts.raise_once(_alert_key(connection), message, severity=Alert.Severity.ERROR)
     AuditEntry.record("connection.stopped", connection, reason=reason)
     log.warning("connection.stopped", connection_id=connection.pk)
 
@@ -116,7 +113,7 @@ def stop_sending(connection: Connection, *, reason: str) -> None:
 def note_switched_on(connection: Connection) -> None:
     """Staff switched deliveries on again: forget the trouble."""
     Connection.objects.filter(pk=connection.pk).update(failing_since=None, disabled_reason="")
-    Alert.objects.filter(key=_alert_key(connection), resolved_at=None).update(resolved_at=timezone.now())
+    alerts.resolve(_alert_key(connection))
 
 
 def _alert_key(connection: Connection) -> str:

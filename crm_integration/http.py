@@ -192,7 +192,8 @@ class _GuardedAdapter(IPFilterAdapter):
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         endpoint = _checked(request.url or "")
         if endpoint.is_allowed_by_operator:
-            return HTTPAdapter.build_connection_pool_key_attributes(self, request, verify, cert)
+            unfiltered: Any = HTTPAdapter.build_connection_pool_key_attributes(self, request, verify, cert)
+            return unfiltered
         host, pool = super().build_connection_pool_key_attributes(request, verify, cert)
         try:
             addresses.check_resolved(host["host"], endpoint)

@@ -12,12 +12,12 @@ from typing import Any
 import orjson
 from django.utils.translation import gettext as _
 
+from segmentation.dashboard import words
 from segmentation.models import Decision, Membership, Offer, ServicePriority, Shop
 from segmentation.models.customers import Customer, PriorityLevel
 
 DECISION_TOPIC = "decision.made"
 TEST_TOPIC = "ping"
-HIGH_CHURN = 0.5
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def _reasons(
     """A few plain sentences; the full explanation of every condition is on the customer's page."""
     reasons = []
     if customer.churn_probability is not None:
-        reasons.append(_outlook(customer.churn_probability))
+        reasons.append(_("Outlook: %(risk)s.") % {"risk": words.risk(customer.churn_probability)})
     if segments:
         reasons.append(
             _("In the segments: %(names)s.") % {"names": ", ".join(name for _slug, name in segments[:5])}
@@ -167,9 +167,3 @@ def _reasons(
     if priority is not None and priority.rule is not None and priority.level == decision.priority:
         reasons.append(_("Service priority by the rule “%(rule)s”.") % {"rule": priority.rule.name})
     return reasons
-
-
-def _outlook(churn: float) -> str:
-    if churn >= HIGH_CHURN:
-        return _("Likely to stop buying (%(percent)d %%).") % {"percent": round(churn * 100)}
-    return _("Likely to buy again (%(percent)d %%).") % {"percent": round((1 - churn) * 100)}

@@ -142,7 +142,7 @@ def test_the_payload_says_who_what_and_why(sender, shop):
         "campaign": {"slug": "win-back", "name": "Win back"},
         "service_priority": {"level": 3, "name": "high", "handling": "Call today"},
         "reasons": [
-            "Likely to stop buying (82 %).",
+            "Outlook: likely to stop buying (82 %).",
             "In the segments: At risk.",
             "The campaign “Win back” gives “Come back”.",
             "Service priority by the rule “Valuable and leaving”.",

@@ -1,0 +1,154 @@
+"""Connections: the address to paste, secrets that are shown once, a test, and how deliveries are doing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import OuterRef, QuerySet, Subquery
+from django.http import HttpRequest, HttpResponse, HttpResponseNotFound
+from django.shortcuts import get_object_or_404
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _t
+from django.utils.translation import gettext_lazy as _
+
+from crm_integration import connections, outbox, signatures
+from crm_integration.admin import health
+from crm_integration.admin.forms import ConnectionForm
+from crm_integration.connections import Door
+from crm_integration.models import Connection, InboundMessage
+from segmentation.admin.base import HouseAdmin, View, badge, post_only
+from segmentation.jobs import Job, enqueue
+
+DOORS = frozenset(door.value for door in Door)
+DOOR_NAMES = {Door.INBOUND: _("signing secret"), Door.OUTBOUND: _("delivery secret")}
+
+
+@admin.register(Connection)
+class ConnectionAdmin(HouseAdmin):
+    form = ConnectionForm
+    list_display = ("name", "adapter", "health_badge", "accepts_inbound", "sends_outbound", "last_received")
+    search_fields = ("name", "slug")
+    prepopulated_fields = {"slug": ["name"]}
+    change_form_outer_before_template = "crm_integration/connection_head.html"
+    fieldsets = (
+        (None, {"fields": (("name", "slug"), ("adapter", "is_active"))}),
+        (_("In: what happens in the shop"), {"fields": ("accepts_inbound",)}),
+        (_("Out: decisions"), {"fields": ("sends_outbound", "outbound_url")}),
+    )
+
+    def extra_urls(self) -> list[tuple[str, View, str]]:
+        return [
+            ("<int:pk>/secret/<slug:door>/", self.secret_view, "secret"),
+            ("<int:pk>/secret/<slug:door>/drop/", self.drop_secret_view, "drop_secret"),
+            ("<int:pk>/test/", self.test_view, "test"),
+        ]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Connection]:
+        newest = (
+            InboundMessage.objects.filter(connection=OuterRef("pk")).order_by("-pk").values("received_at")[:1]
+        )
+        return super().get_queryset(request).annotate(newest_received=Subquery(newest))
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Connection | None = None) -> tuple[str, ...]:
+        """The short name is part of an address that others have stored: it stays."""
+        return ("slug",) if obj else ()
+
+    def get_prepopulated_fields(self, request: HttpRequest, obj: Connection | None = None) -> dict[str, Any]:
+        return {} if obj else dict(self.prepopulated_fields)
+
+    # --- columns
+    @admin.display(description=_("state"))
+    def health_badge(self, connection: Connection) -> SafeString:
+        return badge(*health.state(connection))
+
+    @admin.display(description=_("last received"))
+    def last_received(self, connection: Any) -> Any:
+        return connection.newest_received
+
+    # --- pages
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        connection = Connection.objects.filter(pk=object_id).first() if object_id else None
+        facts = {"health": health.of(connection)} if connection is not None else {}
+        return super().changeform_view(request, object_id, form_url, {**(extra_context or {}), **facts})
+
+    def save_model(self, request: HttpRequest, obj: Connection, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if "sends_outbound" in form.changed_data and obj.sends_outbound:
+            connections.note_switched_on(obj)
+            enqueue(Job.DELIVER)
+
+    def response_add(
+        self, request: HttpRequest, obj: Connection, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        """The secrets of a new connection, on the page that answers: nothing keeps them in readable form."""
+        doors = [
+            door
+            for door, used in ((Door.INBOUND, obj.accepts_inbound), (Door.OUTBOUND, obj.sends_outbound))
+            if used
+        ]
+        if not doors:
+            return super().response_add(request, obj, post_url_continue)
+        made = {door: connections.set_secret(obj, door, actor=request.user) for door in doors}
+        return self._secrets_page(request, obj, made)
+
+    def _secrets_page(
+        self, request: HttpRequest, connection: Connection, made: dict[Door, str]
+    ) -> HttpResponse:
+        page = self.page(
+            request,
+            "crm_integration/secrets.html",
+            title=_t("Copy this now: %(connection)s") % {"connection": connection.name},
+            connection=connection,
+            secrets=[(door.value, DOOR_NAMES[door], secret) for door, secret in made.items()],
+            address=connections.hook_url(connection),
+        )
+        page["Cache-Control"] = "no-store"
+        return page
+
+    # --- buttons
+    @post_only("crm_integration.change_connection")
+    def secret_view(self, request: HttpRequest, pk: int, door: str) -> HttpResponse:
+        """A fresh secret, shown once; or the one that the other side dictates, which is not shown at all."""
+        connection = get_object_or_404(Connection, pk=pk)
+        if door not in DOORS:
+            return HttpResponseNotFound()
+        dictated = request.POST.get("secret", "").strip()
+        try:
+            secret = connections.set_secret(connection, Door(door), secret=dictated, actor=request.user)
+        except signatures.InvalidSecret:
+            self.refuse(
+                request, _t("A secret is whsec_ followed by base64 text of 24 to 64 bytes. Copy it whole.")
+            )
+            return self.back_to(connection)
+        if dictated:
+            messages.success(request, _t("The secret is set. The one before stays valid for 24 hours."))
+            return self.back_to(connection)
+        return self._secrets_page(request, connection, {Door(door): secret})
+
+    @post_only("crm_integration.change_connection")
+    def drop_secret_view(self, request: HttpRequest, pk: int, door: str) -> HttpResponse:
+        connection = get_object_or_404(Connection, pk=pk)
+        if door not in DOORS:
+            return HttpResponseNotFound()
+        connections.end_grace(connection, Door(door), actor=request.user)
+        messages.success(request, _t("The previous secret is no longer accepted."))
+        return self.back_to(connection)
+
+    @post_only("crm_integration.change_connection")
+    def test_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        connection = get_object_or_404(Connection, pk=pk)
+        if not connection.is_active or not connection.sends_outbound:
+            self.refuse(request, _t("This connection does not send. Switch on “sends decisions” first."))
+            return self.back_to(connection)
+        outbox.stage_test(connection, actor=request.user)
+        messages.info(
+            request, _t("A test message is on its way; see it under “Latest deliveries” in a moment.")
+        )
+        return self.back_to(connection)
