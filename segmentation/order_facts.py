@@ -9,11 +9,9 @@ import polars as pl
 
 from segmentation.features.days import midnight
 from segmentation.features.orders import counted_orders
+from segmentation.labels import POPULATION_DAYS
 from segmentation.models import Shop
 from segmentation.serving import NO_ORDERS, NO_RECENT_ORDER
-
-# A model of behaviour answers for customers like those it learned from: at least one order in this many days.
-POPULATION_DAYS = 365
 
 
 def facts_of(events: pl.DataFrame, customers: pl.DataFrame, *, as_of: date, shop: Shop) -> pl.DataFrame:

@@ -97,17 +97,14 @@ def context_for(as_of: date, shop: Shop) -> ShopContext:
     """The newest classification's context, so that an event in the morning costs no fit; else fitted for the day."""
     from segmentation.features import catalogue, context
 
-    oldest = as_of - timedelta(days=CONTEXT_DAYS)
+    recent = (as_of - timedelta(days=CONTEXT_DAYS), as_of)
     runs = ScoringRun.objects.filter(
-        as_of__lte=as_of,
-        context__as_of__lte=as_of,
-        context__as_of__gte=oldest,
-        context__catalogue_version=catalogue.CATALOGUE_VERSION,
+        context__as_of__range=recent, context__catalogue_version=catalogue.CATALOGUE_VERSION
     )
-    newest = runs.select_related("context").order_by("-as_of", "-pk").first()
+    newest = runs.select_related("context").order_by("-context__as_of", "-pk").first()
     if newest is not None and newest.context is not None:
         return newest.context
-    return context.for_date(as_of, shop)
+    return context.for_date(as_of, shop, max_age_days=CONTEXT_DAYS)
 
 
 def frame_for(ids: Sequence[int], pinned: Pinned) -> pl.DataFrame:
@@ -158,7 +155,8 @@ def score_customers(
     from segmentation import memberships
 
     computed = compute(ids, pinned)
-    computed = replace(computed, frame=memberships.evaluate(computed.frame))
+    today = pinned.as_of - timedelta(days=1)
+    computed = replace(computed, frame=memberships.evaluate(computed.frame, today=today))
     with transaction.atomic():
         report = _write(computed, cause=cause, on_decided=on_decided)
         if inside is not None:

@@ -13,7 +13,7 @@ from django.db.models import Count, F, Max, Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
-from segmentation import leases, serving
+from segmentation import leases, memberships, serving
 from segmentation.jobs import Job, enqueue
 from segmentation.models import (
     AuditEntry,
@@ -107,6 +107,7 @@ def finish(run_id: int) -> None:
             "all": run.shards.count(),
             "error": failed.order_by("number")[0].error,
         }
+    memberships.recount()
     summary = summarise(run)
     ScoringRun.objects.filter(pk=run_id, state=ScoringRun.State.RUNNING).update(
         state=ScoringRun.State.FAILED if error else ScoringRun.State.DONE,
@@ -243,7 +244,7 @@ def _pinned(shard: ScoringShard) -> Pinned:
     run = ScoringRun.objects.select_related("context").get(pk=shard.run_id)
     if run.context is None:
         leases.renew(shard, lease=LEASE, note=_("Reading the shop's numbers"))
-        fitted = context.for_date(run.as_of, Shop.get())
+        fitted = context.for_date(run.as_of, Shop.get(), fresh=True)
         ScoringRun.objects.filter(pk=run.pk, context__isnull=True).update(context=fitted)
         run.refresh_from_db()
     return pin(run.as_of, context=run.context, pins=run.pinned_versions)

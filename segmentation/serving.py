@@ -91,9 +91,8 @@ def answer(
     predictions: dict[int, Mapping[str, TargetPrediction]] = {}
     answers = []
     for serving in servings:
-        abstained = _abstained(
-            serving, profiled=profiled, outside=outside, catalogue_version=catalogue_version
-        )
+        outdated = _is_outdated(serving.version, features.columns, catalogue_version)
+        abstained = _abstained(serving, profiled=profiled, outside=outside, outdated=outdated)
         rows = np.flatnonzero(abstained == "")
         if serving.version is None or not len(rows):
             answers.append(_spread(serving, None, rows, abstained))
@@ -125,15 +124,20 @@ def _predict(version: ModelVersion, features: pl.DataFrame) -> Mapping[str, Targ
     return predictor(version).predict(Frame(ids=ids, cutoffs=cutoffs, x=features.drop("customer_id")))
 
 
-def _abstained(
-    serving: Serving, *, profiled: np.ndarray, outside: np.ndarray, catalogue_version: str
-) -> np.ndarray:
+def _is_outdated(version: ModelVersion | None, columns: Sequence[str], catalogue_version: str) -> bool:
+    """Trained on features that mean something else now, or that the shop no longer has."""
+    if version is None:
+        return False
+    return version.catalogue_version != catalogue_version or not set(version.features) <= set(columns)
+
+
+def _abstained(serving: Serving, *, profiled: np.ndarray, outside: np.ndarray, outdated: bool) -> np.ndarray:
     """(n,) why there is no score; the first reason that applies."""
     everyone = np.full(len(profiled), "", dtype=object)
     reasons = everyone if serving.target.kind == Target.Kind.CATEGORY else outside.copy()
     if serving.version is None:
         reasons[:] = NO_MODEL
-    elif serving.version.catalogue_version != catalogue_version:
+    elif outdated:
         reasons[:] = MODEL_OUTDATED
     reasons[~profiled] = NOT_PROFILED
     return reasons

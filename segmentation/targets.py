@@ -5,15 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from django.db.models import Count
 from django.utils.functional import Promise
+from django.utils.text import slugify
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from segmentation.ml import schema
-from segmentation.models import Target
+from segmentation.models import AttributeDefinition, AttributeValue, Target
 
 HORIZON_DAYS = 90
+MAX_CLASSES = 50
+# A label that fewer customers carry cannot be learned; it is left out.
+CLASS_CUSTOMERS_NEEDED = 10
 TIERS = schema.VALUE_TIER.classes
+LABEL_KINDS = (
+    AttributeDefinition.Kind.TEXT,
+    AttributeDefinition.Kind.CHOICE,
+    AttributeDefinition.Kind.BOOLEAN,
+)
 
 
 class TargetError(Exception):
@@ -43,6 +53,43 @@ def install() -> list[Target]:
         )[0]
         for default in DEFAULTS
     ]
+
+
+def make(slug: str, *, kind: str, horizon_days: int, attribute: str = "", title: str = "") -> Target:
+    """Make a target of the shop's own; raises TargetError when something about it cannot be."""
+    if slugify(slug).replace("-", "_") != slug:
+        raise TargetError(
+            _("“%(slug)s” is no short name: use small letters, digits and underscores.") % {"slug": slug}
+        )
+    if Target.objects.filter(slug=slug).exists():
+        raise TargetError(_("There is a target called %(slug)s already.") % {"slug": slug})
+    if kind not in Target.Kind.values:
+        raise TargetError(_("Say what is predicted: %(kinds)s.") % {"kinds": ", ".join(Target.Kind.values)})
+    if horizon_days < 1:
+        raise TargetError(_("The horizon is at least one day."))
+    column = _label_column(attribute) if kind == Target.Kind.CATEGORY else None
+    name = title or slug.replace("_", " ").capitalize()
+    return Target.objects.create(slug=slug, name=name, kind=kind, horizon_days=horizon_days, attribute=column)
+
+
+def _label_column(attribute: str) -> AttributeDefinition:
+    """The column of labels, marked as one; it must not be learned from at the same time."""
+    column = AttributeDefinition.objects.filter(slug=attribute).first()
+    if column is None:
+        known = ", ".join(AttributeDefinition.objects.values_list("slug", flat=True)) or "–"
+        raise TargetError(
+            _(
+                "A category needs the column that holds its labels. There is none called “%(name)s”; known: %(known)s."
+            )
+            % {"name": attribute, "known": known}
+        )
+    if column.kind not in LABEL_KINDS:
+        raise TargetError(
+            _("“%(name)s” holds no classes: a label is text, one of a list, or yes or no.")
+            % {"name": attribute}
+        )
+    AttributeDefinition.objects.filter(pk=column.pk).update(is_label=True, is_feature=False)
+    return column
 
 
 def active(slugs: Iterable[str] | None = None) -> list[Target]:
@@ -85,6 +132,26 @@ def classes(target: Target) -> tuple[str, ...]:
         stored = target.settings.get("classes") or (target.attribute.choices if target.attribute else [])
         return tuple(str(name) for name in stored)
     return ()
+
+
+def learn_classes(target: Target) -> tuple[str, ...]:
+    """The classes of a category: its column's list, else the labels that occur often enough; stored with the target."""
+    if target.attribute is None or target.settings.get("classes") or target.attribute.choices:
+        return classes(target)
+    if target.attribute.kind == AttributeDefinition.Kind.BOOLEAN:
+        found = ["false", "true"]
+    else:
+        labelled = AttributeValue.objects.filter(definition=target.attribute, text__isnull=False).order_by()
+        counted = labelled.values_list("text").annotate(n=Count("customer_id", distinct=True))
+        found = sorted(name for name, n in counted if n >= CLASS_CUSTOMERS_NEEDED)
+    if len(found) > MAX_CLASSES:
+        raise TargetError(
+            _("“%(name)s” has %(found)s different labels; a category has at most %(most)s classes.")
+            % {"name": target.attribute.label, "found": len(found), "most": MAX_CLASSES}
+        )
+    target.settings = {**target.settings, "classes": found}
+    target.save(update_fields=["settings"])
+    return tuple(found)
 
 
 def is_class_target(target: Target) -> bool:

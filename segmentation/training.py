@@ -1,0 +1,226 @@
+"""Run one claimed training: history → rows → learners → figures → versions → champion. Called in the child process."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import structlog
+from django.utils.translation import gettext as _
+
+from segmentation import (
+    learners,
+    learning_data,
+    leases,
+    registry,
+    rivals,
+    targets,
+    training_frames,
+    training_runs,
+)
+from segmentation.features.catalogue import CATALOGUE_VERSION
+from segmentation.learning_data import Material
+from segmentation.ml import artifacts
+from segmentation.ml.config import TrainingConfig, preset
+from segmentation.ml.evaluation import ROUNDS, Evaluation
+from segmentation.ml.schema import LearningError
+from segmentation.models import ModelVersion, Shop, Target, TrainingRun
+from segmentation.training_progress import RunProgress, Watcher
+from segmentation.training_runs import TrainingError
+
+log = structlog.get_logger(__name__)
+# Shares of a family's time: reading, training, evaluating; the rest is storing.
+READ, TRAIN, JUDGE = 0.2, 0.85, 0.97
+# Settings of a run that are not the network's.
+RUN_SETTINGS = ("rounds", "max_rows")
+
+
+@dataclass(frozen=True)
+class Settings:
+    config: TrainingConfig
+    rounds: int
+    max_rows: int
+
+
+def run(row: TrainingRun, *, watch: Watcher | None = None) -> None:
+    """Train the claimed run to its end, whatever that is; raises LeaseLost when it is somebody else's by now."""
+    try:
+        summary = _train(row, RunProgress(row, watch=watch))
+        training_runs.finish(row, summary=summary)
+    except leases.Cancelled:
+        training_runs.cancel(row)
+    except leases.LeaseLost:
+        log.warning("training.lease_lost", run=row.pk)
+        raise
+    except (LearningError, TrainingError, targets.TargetError) as error:
+        training_runs.fail(row, str(error))
+    except Exception as error:
+        training_runs.fail(row, f"{type(error).__name__}: {error}")
+        raise
+
+
+def families(wanted: Sequence[Target]) -> list[list[Target]]:
+    """Targets that are learned together: behaviour by horizon; each category by itself."""
+    by_horizon: dict[int, list[Target]] = {}
+    alone: list[list[Target]] = []
+    for target in wanted:
+        if target.kind == Target.Kind.CATEGORY:
+            alone.append([target])
+        else:
+            by_horizon.setdefault(target.horizon_days, []).append(target)
+    return [*by_horizon.values(), *alone]
+
+
+def settings_of(row: TrainingRun) -> Settings:
+    """The preset with the run's overrides. Raises LearningError naming unknown settings."""
+    given = {name: value for name, value in row.config.items() if name not in RUN_SETTINGS}
+    overridden = TrainingConfig.from_json({**preset(row.preset).to_json(), **given, "seed": row.seed})
+    return Settings(
+        overridden,
+        rounds=int(row.config.get("rounds", ROUNDS)),
+        max_rows=int(row.config.get("max_rows", learning_data.MAX_ROWS)),
+    )
+
+
+def _train(row: TrainingRun, progress: RunProgress) -> dict[str, Any]:
+    shop = Shop.get()
+    as_of = row.as_of or shop.scoring_as_of()
+    wanted = list(row.targets.filter(is_active=True).select_related("attribute").order_by("slug"))
+    training_runs.require_enough_data(wanted, as_of=as_of, shop=shop)
+    settings = settings_of(row)
+    groups = families(wanted)
+    versions = []
+    for number, family in enumerate(groups):
+        part = progress.part(number / len(groups), (number + 1) / len(groups))
+        versions.append(_train_family(row, family, settings, as_of=as_of, shop=shop, progress=part))
+    TrainingRun.objects.filter(pk=row.pk).update(device=settings.config.device)
+    return {"versions": versions}
+
+
+def _train_family(
+    row: TrainingRun,
+    family: Sequence[Target],
+    settings: Settings,
+    *,
+    as_of: date,
+    shop: Shop,
+    progress: learners.Progress,
+) -> dict[str, Any]:
+    material = _material(row, family, settings, as_of=as_of, shop=shop, progress=progress)
+    recipe = _recipe(family, material, settings.config)
+    population = None if family[0].kind == Target.Kind.CATEGORY else material.test.without_labels()
+    trained = learners.train(
+        material.train, recipe, population=population, progress=_between(progress, READ, TRAIN)
+    )
+    progress(TRAIN, _("Comparing with the baselines and the champion"), None)
+    rival = rivals.find(family, material)
+    judged = learners.judge(
+        trained, material.test, recipe, rival=rival, rounds=settings.rounds, seed=settings.config.seed
+    )
+    progress(JUDGE, _("Storing the models"), None)
+    version = _store(row, family, material, recipe, trained, judged, rival)
+    comparisons = registry.promote_by_policy(version, family)
+    return {
+        "version": version.number,
+        "targets": {
+            comparison.target.slug: {"verdict": comparison.verdict, "reason": comparison.reason}
+            for comparison in comparisons
+        },
+    }
+
+
+def _material(
+    row: TrainingRun,
+    family: Sequence[Target],
+    settings: Settings,
+    *,
+    as_of: date,
+    shop: Shop,
+    progress: learners.Progress,
+) -> Material:
+    progress(0.0, _("Reading history"), None)
+    if family[0].kind == Target.Kind.CATEGORY:
+        return learning_data.category(family[0], as_of=as_of, shop=shop, max_rows=settings.max_rows)
+    cutoffs = [date.fromisoformat(day) for day in row.cutoffs] or training_frames.default_cutoffs(
+        as_of=as_of, shop=shop, horizon_days=family[0].horizon_days
+    )
+
+    def on_chunk(customers: int) -> None:
+        progress(READ / 2, _("Reading history: %(customers)s customers") % {"customers": customers}, None)
+
+    return learning_data.behaviour(
+        family, cutoffs=cutoffs, shop=shop, max_rows=settings.max_rows, on_chunk=on_chunk
+    )
+
+
+def _recipe(family: Sequence[Target], material: Material, config: TrainingConfig) -> learners.Recipe:
+    if family[0].kind == Target.Kind.CATEGORY:
+        return learners.category(material.targets[0], config)
+    return learners.behaviour(material.targets, config)
+
+
+def _between(progress: learners.Progress, start: float, end: float) -> learners.Progress:
+    return lambda fraction, note, epoch: progress(start + (end - start) * fraction, note, epoch)
+
+
+def _store(
+    row: TrainingRun,
+    family: Sequence[Target],
+    material: Material,
+    recipe: learners.Recipe,
+    trained: learners.Trained,
+    judged: learners.Judged,
+    rival: learners.Rival,
+) -> ModelVersion:
+    """Register every learner and then the blend, which is the challenger."""
+    members: dict[str, ModelVersion] = {}
+    with tempfile.TemporaryDirectory() as working:
+        for name, model in trained.models.items():
+            place = Path(working) / name
+            artifacts.save(model, place)
+            members[name] = registry.register(
+                registry.NewVersion(
+                    algorithm=recipe.config.network if name == learners.NETWORK else name,
+                    targets=family,
+                    directory=place,
+                    features=[column.name for column in trained.columns],
+                    catalogue_version=CATALOGUE_VERSION,
+                    evaluation=figures(judged.evaluations[name], rival if name == learners.BLEND else None),
+                    data_snapshot=material.snapshot,
+                    seed=recipe.config.seed,
+                    config=_described(name, material, recipe, trained),
+                    training_run=row,
+                    context=material.context,
+                    members=[members[member] for member in recipe.members] if name == learners.BLEND else (),
+                    device=recipe.config.device,
+                    is_challenger=name == learners.BLEND,
+                )
+            )
+    return members[learners.BLEND]
+
+
+def figures(evaluation: Evaluation, rival: learners.Rival | None = None) -> dict[str, Any]:
+    """An evaluation as stored with a version: slug → figures, curves, and who the champion of the time was."""
+    found = {}
+    for slug, target in evaluation.targets.items():
+        found[slug] = {**asdict(target), "primary": learners.primary(target), "rounds": evaluation.rounds}
+        if rival is not None and slug in rival.version_ids:
+            found[slug]["champion_version"] = rival.version_ids[slug]
+        if rival is not None and slug in rival.unknown:
+            found[slug]["champion_unknown"] = rival.unknown[slug]
+    return found
+
+
+def _described(
+    name: str, material: Material, recipe: learners.Recipe, trained: learners.Trained
+) -> Mapping[str, Any]:
+    return {
+        **recipe.config.to_json(),
+        "tier_cuts": {slug: list(cuts) for slug, cuts in material.tier_cuts.items()},
+        "classes": {target.name: list(target.classes) for target in recipe.targets if target.classes},
+        "calibration": [verdict.to_json() for verdict in trained.calibration.get(name, ())],
+    }
