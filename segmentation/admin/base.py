@@ -1,0 +1,148 @@
+"""What every page of the console shares: light lists, audited writes, buttons that are POSTs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.db import models
+from django.forms.models import BaseModelForm
+from django.http import HttpRequest, HttpResponseNotAllowed, HttpResponseRedirect
+from django.http.response import HttpResponseBase
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin
+from unfold.views import ChangeList
+from unfold.widgets import UnfoldAdminTextareaWidget
+
+from segmentation.admin.pagination import BoundedPaginator
+from segmentation.dashboard import words
+from segmentation.models import AuditEntry, Shop
+
+View = Callable[..., HttpResponseBase]
+
+
+def badge(text: words.Text, tone: str = "plain") -> SafeString:
+    """A small coloured label; the words carry the meaning, the colour only helps."""
+    return format_html('<span class="tw-badge tw-{}">{}</span>', tone, text)
+
+
+def requires(request: HttpRequest, permission: str) -> None:
+    """Raises PermissionDenied (403) unless the user holds `permission`."""
+    if not request.user.has_perm(permission):
+        raise PermissionDenied
+
+
+def post_only(permission: str) -> Callable[[View], View]:
+    """A view of a ModelAdmin that changes something: POST with the CSRF token and the permission, else refused."""
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def checked(self: HouseAdmin, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            requires(request, permission)
+            if request.method != "POST":
+                return HttpResponseNotAllowed(["POST"])
+            return view(self, request, *args, **kwargs)
+
+        return checked
+
+    return decorate
+
+
+class HouseChangeList(ChangeList):
+    """Without a filter all rows are shown, so the theme need not offer to “show all”."""
+
+    full_result_count: int | None
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        if self.full_result_count is None and not self.query and not self.has_active_filters:
+            self.full_result_count = self.result_count
+
+
+class HouseAdmin(ModelAdmin):
+    """Lists without full counts, and an audit entry for every write."""
+
+    formfield_overrides = {models.TextField: {"widget": UnfoldAdminTextareaWidget(attrs={"rows": 3})}}
+
+    show_full_result_count = False
+    paginator = BoundedPaginator
+    list_per_page = 50
+    list_fullwidth = True
+    list_filter_submit = True
+    compressed_fields = True
+    warn_unsaved_form = True
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return HouseChangeList
+
+    def extra_urls(self) -> list[tuple[str, View, str]]:
+        """(route, view, name): served under this model's address, for staff only."""
+        return []
+
+    def get_urls(self) -> list[URLPattern]:
+        label = f"{self.opts.app_label}_{self.opts.model_name}"
+        own = [
+            path(route, self.admin_site.admin_view(view), name=f"{label}_{name}")
+            for route, view, name in self.extra_urls()
+        ]
+        return own + super().get_urls()
+
+    def url(self, name: str, *args: Any) -> str:
+        return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_{name}", args=args)
+
+    def back_to(self, obj: models.Model) -> HttpResponseRedirect:
+        return HttpResponseRedirect(self.url("change", obj.pk))
+
+    def page(
+        self, request: HttpRequest, template: str, *, title: words.Text, **context: Any
+    ) -> TemplateResponse:
+        """A page of our own inside the console's frame."""
+        request.current_app = self.admin_site.name
+        full = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": title,
+            "shop": Shop.get(),
+            **context,
+        }
+        return TemplateResponse(request, template, full)
+
+    def refuse(self, request: HttpRequest, error: Exception | str) -> None:
+        messages.error(request, str(error))
+
+    def save_model(self, request: HttpRequest, obj: Any, form: BaseModelForm, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        AuditEntry.record(
+            "changed" if change else "created", obj, actor=request.user, fields=sorted(form.changed_data)
+        )
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        AuditEntry.record("deleted", obj, actor=request.user, name=str(obj)[:100])
+        super().delete_model(request, obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: models.QuerySet) -> None:
+        for obj in queryset:
+            AuditEntry.record("deleted", obj, actor=request.user, name=str(obj)[:100])
+        super().delete_queryset(request, queryset)
+
+
+class ReadOnlyAdmin(HouseAdmin):
+    """Rows that services write; staff look at them."""
+
+    list_disable_select_all = True
+    actions: Any = None
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False

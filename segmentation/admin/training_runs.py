@@ -1,0 +1,139 @@
+"""Training: ask for a run, watch it, stop it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _t
+from django.utils.translation import gettext_lazy as _
+from unfold.contrib.filters.admin import ChoicesCheckboxFilter
+
+from segmentation import targets, training_runs
+from segmentation.admin.base import ReadOnlyAdmin, View, badge, post_only, requires
+from segmentation.admin.forms import TrainForm
+from segmentation.dashboard import model_page, progress, words
+from segmentation.models import TrainingRun
+
+
+@admin.register(TrainingRun)
+class TrainingRunAdmin(ReadOnlyAdmin):
+    list_display = (
+        "number",
+        "targets_named",
+        "preset",
+        "state_badge",
+        "progress_percent",
+        "took",
+        "requested_by",
+        "started",
+    )
+    list_select_related = ("requested_by",)
+    list_filter = (("state", ChoicesCheckboxFilter),)
+    ordering = ("-id",)
+
+    def extra_urls(self) -> list[tuple[str, View, str]]:
+        return [
+            ("train/", self.train_view, "train"),
+            ("<int:pk>/progress/", self.progress_view, "progress"),
+            ("<int:pk>/cancel/", self.cancel_view, "cancel"),
+        ]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[TrainingRun]:
+        return super().get_queryset(request).prefetch_related("targets").defer("epochs")
+
+    # --- columns
+    @admin.display(description=_("run"), ordering="id")
+    def number(self, run: TrainingRun) -> str:
+        return str(run)
+
+    @admin.display(description=_("targets"))
+    def targets_named(self, run: TrainingRun) -> str:
+        return ", ".join(target.name for target in run.targets.all())
+
+    @admin.display(description=_("state"), ordering="state")
+    def state_badge(self, run: TrainingRun) -> SafeString:
+        return badge(run.get_state_display(), words.STATE_TONES[run.state])
+
+    @admin.display(description=_("progress"))
+    def progress_percent(self, run: TrainingRun) -> str:
+        return words.percent(run.progress)
+
+    @admin.display(description=_("took"))
+    def took(self, run: TrainingRun) -> str:
+        return progress.duration(run)
+
+    @admin.display(description=_("started"), ordering="started_at")
+    def started(self, run: TrainingRun) -> Any:
+        return run.started_at or run.created_at
+
+    # --- asking for a run
+    def train_view(self, request: HttpRequest) -> HttpResponse:
+        requires(request, "segmentation.add_trainingrun")
+        targets.install()
+        form = TrainForm(request.POST or None)
+        if request.method == "POST" and form.is_valid():
+            try:
+                run = training_runs.request(
+                    list(form.cleaned_data["targets"].select_related("attribute")),
+                    preset=form.cleaned_data["preset"],
+                    seed=form.cleaned_data["seed"],
+                    cutoffs=form.cleaned_data["cutoffs"],
+                    requested_by=request.user,
+                )
+            except training_runs.TrainingError as error:
+                form.add_error(None, str(error))
+            else:
+                return self.back_to(run)
+        definitions = [(target, targets.definition(target)) for target in targets.active()]
+        active = TrainingRun.objects.filter(run_targets__is_active=True).distinct().order_by("-id").first()
+        return self.page(
+            request,
+            "tierwise/train.html",
+            title=_t("Train"),
+            form=form,
+            definitions=definitions,
+            active=active,
+        )
+
+    # --- the page of one run
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        requires(request, "segmentation.view_trainingrun")
+        run = get_object_or_404(TrainingRun.objects.select_related("requested_by"), pk=object_id)
+        return self.page(
+            request,
+            "tierwise/training_run.html",
+            title=_t("Training run %(run)s") % {"run": run},
+            object=run,
+            run=run,
+            live=progress.training(run),
+            targets=list(run.targets.all()),
+            versions=list(run.versions.order_by("-number")),
+            epoch_labels=json.dumps(progress.epoch_labels()),
+            facts=model_page.summary_facts(run.summary),
+            may_cancel=request.user.has_perm("segmentation.change_trainingrun") and not run.is_over,
+        )
+
+    def progress_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        requires(request, "segmentation.view_trainingrun")
+        return JsonResponse(progress.training(get_object_or_404(TrainingRun, pk=pk)))
+
+    @post_only("segmentation.change_trainingrun")
+    def cancel_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        run = get_object_or_404(TrainingRun, pk=pk)
+        if training_runs.request_cancel(run, by=request.user):
+            messages.info(request, _t("The run was asked to stop."))
+        else:
+            messages.info(request, _t("The run is over already."))
+        return self.back_to(run)

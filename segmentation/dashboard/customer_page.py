@@ -1,0 +1,263 @@
+"""Everything staff see of one customer, read in a fixed number of queries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from segmentation import consents, targets
+from segmentation.dashboard import timeline, words
+from segmentation.features.baskets import IN_THE_BASKET
+from segmentation.features.buying import BUYING
+from segmentation.features.engagement import ENGAGEMENT
+from segmentation.features.feature import Feature
+from segmentation.features.outlook import OUTLOOK
+from segmentation.models import (
+    AttributeValue,
+    Consent,
+    Customer,
+    CustomerFeatures,
+    CustomerIdentity,
+    Decision,
+    DueCustomer,
+    LeaseState,
+    Membership,
+    Score,
+    Shop,
+)
+
+FAMILIES = (
+    (gettext_lazy("Buying"), BUYING),
+    (gettext_lazy("In the basket"), IN_THE_BASKET),
+    (gettext_lazy("Browsing, reviews and service"), ENGAGEMENT),
+    (gettext_lazy("Outlook and profile"), OUTLOOK),
+)
+
+
+@dataclass(frozen=True)
+class ScoreView:
+    """One target's answer in words. `reasons` are sentences, when a worker has computed them."""
+
+    name: str
+    definition: str
+    headline: str
+    detail: tuple[str, ...]
+    version_id: int
+    version_number: int
+    as_of: Any
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Card:
+    label: words.Text
+    value: words.Text
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class FeatureGroup:
+    title: words.Text
+    rows: tuple[tuple[str, str, str], ...]
+
+
+@dataclass(frozen=True)
+class CustomerPage:
+    """What the template shows. `texts_read`: how many of the customer's own texts were opened for it."""
+
+    cards: tuple[Card, ...]
+    timeline: timeline.Page
+    features: tuple[FeatureGroup, ...]
+    features_as_of: Any
+    scores: tuple[ScoreView, ...]
+    memberships: tuple[Membership, ...]
+    decision: Decision | None
+    explanation: Any
+    consents: tuple[tuple[str, str, str], ...]
+    identities: tuple[CustomerIdentity, ...]
+    attributes: tuple[tuple[str, str], ...]
+    is_waiting: bool
+    has_contact: bool
+    texts_read: int
+
+
+def build(customer: Customer, user: Any, query: Mapping[str, str]) -> CustomerPage:
+    """Read the page of `customer` for `user`; `query` holds the timeline's cursor and filter."""
+    shop = Shop.get()
+    people = [customer.pk, *customer.merged_from.values_list("pk", flat=True)]
+    events = timeline.read(people, query, shop=shop, with_texts=user.has_perm("segmentation.view_eventtext"))
+    groups, as_of = _features(customer, shop)
+    decided = Decision.objects.select_related("campaign", "offer", "policy", "snapshot")
+    decision = decided.filter(customer=customer).order_by("-id").first()
+    return CustomerPage(
+        cards=tuple(_cards(customer, shop)),
+        timeline=events,
+        features=groups,
+        features_as_of=as_of,
+        scores=tuple(_scores(customer, shop)),
+        memberships=tuple(
+            Membership.objects.filter(customer=customer).select_related("segment").order_by("segment__name")
+        ),
+        decision=decision,
+        explanation=_explain(decision),
+        consents=tuple(_consents(customer, people)),
+        identities=tuple(
+            CustomerIdentity.objects.filter(customer__in=people).order_by("namespace", "value")[:50]
+        ),
+        attributes=tuple(_attributes(people, shop)),
+        is_waiting=DueCustomer.objects.filter(
+            customer=customer, state__in=[LeaseState.QUEUED, LeaseState.RUNNING]
+        ).exists(),
+        has_contact=user.has_perm("segmentation.view_contactdata") and hasattr(customer, "contact"),
+        texts_read=events.texts_read,
+    )
+
+
+def _cards(customer: Customer, shop: Shop) -> Iterable[Card]:
+    abstained = str(words.abstain(customer.abstain_reason)) if customer.abstain_reason else ""
+    yield Card(_("Value tier"), words.tier(customer.tier), abstained)
+    yield Card(_("Risk"), words.risk(customer.churn_probability))
+    yield Card(_("Expected spend"), words.money(customer.future_value_minor, shop.base_currency, whole=True))
+    offer = customer.current_offer
+    yield Card(_("Current offer"), offer.name if offer else _("none"))
+    yield Card(_("Service priority"), customer.get_priority_display())
+    spent = words.money(customer.spent_minor, shop.base_currency, whole=True)
+    yield Card(_("Orders"), words.number(customer.orders), _("%(spent)s spent") % {"spent": spent})
+    first = words.day(customer.first_order_at, shop)
+    yield Card(_("Last order"), words.day(customer.last_order_at, shop), _("first: %(day)s") % {"day": first})
+
+
+def _features(customer: Customer, shop: Shop) -> tuple[tuple[FeatureGroup, ...], Any]:
+    from segmentation.features import store
+
+    stored = CustomerFeatures.objects.filter(customer=customer).values_list("as_of", flat=True).first()
+    if stored is None:
+        return (), None
+    frame = store.read_features([customer.pk])
+    if frame.is_empty():
+        return (), None
+    values = frame.row(0, named=True)
+    groups = (FeatureGroup(title, tuple(_feature_rows(family, values, shop))) for title, family in FAMILIES)
+    return tuple(group for group in groups if group.rows), stored
+
+
+def _feature_rows(
+    family: Iterable[Feature], values: Mapping[str, Any], shop: Shop
+) -> Iterable[tuple[str, str, str]]:
+    """(label, value, sentence) of every feature that is defined for the customer."""
+    for feature in family:
+        value = values.get(feature.name)
+        if value is None or value != value:
+            continue
+        said = say(value, feature.unit, shop)
+        yield str(feature.label), said, feature.say(said)
+
+
+def say(value: Any, unit: str, shop: Shop) -> str:
+    """A feature's value as staff read it."""
+    if isinstance(value, str) or value is None:
+        return words.plain(value)
+    if unit == "money":
+        return words.major(value, shop.base_currency)
+    if unit == "share":
+        return words.percent(value)
+    if unit == "days":
+        return _("%(number)s days") % {"number": words.number(value, 0 if value == int(value) else 1)}
+    return words.number(value, 0 if value == int(value) else 2)
+
+
+def _scores(customer: Customer, shop: Shop) -> Iterable[ScoreView]:
+    rows = Score.objects.filter(customer=customer).select_related("target__attribute", "version")
+    for score in rows.order_by("target__slug"):
+        headline, detail = _score_words(score, shop)
+        yield ScoreView(
+            name=score.target.name,
+            definition=targets.definition(score.target),
+            headline=headline,
+            detail=tuple(detail),
+            version_id=score.version_id,
+            version_number=score.version.number,
+            as_of=score.as_of,
+            reasons=tuple(_reason(reason) for reason in score.reasons or ()),
+        )
+
+
+def _score_words(score: Score, shop: Shop) -> tuple[str, list[str]]:
+    if score.abstain_reason:
+        return str(words.abstain(score.abstain_reason)), []
+    if score.target.kind == "churn":
+        return words.risk(score.value), []
+    if score.target.kind == "future_value":
+        return words.major(score.value, shop.base_currency), _interval(score, shop)
+    likely = _("certain to %(percent)s") % {"percent": words.percent(score.value or 0)}
+    return str(words.tier(score.label)), [likely]
+
+
+def _interval(score: Score, shop: Shop) -> list[str]:
+    lines = []
+    if score.lower is not None and score.upper is not None:
+        lines.append(
+            _("most likely between %(low)s and %(high)s")
+            % {
+                "low": words.major(score.lower, shop.base_currency),
+                "high": words.major(score.upper, shop.base_currency),
+            }
+        )
+    if score.median is not None:
+        lines.append(_("half of such customers spend less than %(median)s") % {
+            "median": words.major(score.median, shop.base_currency)
+        })  # fmt: skip
+    return lines
+
+
+def _reason(reason: Any) -> str:
+    return str(reason.get("sentence", "")) if isinstance(reason, Mapping) else str(reason)
+
+
+def _explain(decision: Decision | None) -> Any:
+    if decision is None:
+        return None
+    from segmentation import decisions
+
+    return decisions.explain(decision)
+
+
+def _consents(customer: Customer, people: list[int]) -> Iterable[tuple[str, str, str]]:
+    """(purpose, answer, tone): also where nobody answered."""
+    answers = consents.current([customer.pk])
+    for purpose in Consent.Purpose:
+        status = answers.get((customer.pk, purpose.value))
+        if status is None:
+            yield str(purpose.label), _("never answered"), "plain"
+        else:
+            yield (
+                str(purpose.label),
+                str(Consent.Status(status).label),
+                "good" if status == "granted" else "bad",
+            )
+
+
+def _attributes(people: list[int], shop: Shop) -> Iterable[tuple[str, str]]:
+    """The newest value of each of the shop's own columns."""
+    rows = AttributeValue.objects.filter(customer__in=people).select_related("definition")
+    newest: dict[int, AttributeValue] = {}
+    for row in rows.order_by("valid_from", "id"):
+        newest[row.definition_id] = row
+    for row in newest.values():
+        yield row.definition.label, _attribute_words(row)
+
+
+def _attribute_words(row: AttributeValue) -> str:
+    from datetime import date, timedelta
+
+    if row.text is not None or row.number is None:
+        return words.plain(row.text)
+    if row.definition.kind == "boolean":
+        return words.plain(bool(row.number))
+    if row.definition.kind == "date":
+        return words.day(date(1970, 1, 1) + timedelta(days=row.number))
+    return words.plain(row.number)

@@ -1,0 +1,99 @@
+"""What an open run page asks for every second; small JSON, no rules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import Count, Sum
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from segmentation.dashboard import words
+from segmentation.models import ImportRun, LeaseState, ScoringRun, ScoringShard, Shop, TrainingRun
+from segmentation.models.leased import Leased
+
+
+def training(run: TrainingRun) -> dict[str, Any]:
+    """Progress and the epochs so far: per learner, epoch and its losses (absent where it has none)."""
+    return _leased(run) | {"epochs": run.epochs, "device": run.device}
+
+
+def epoch_labels() -> dict[str, str]:
+    return {"epoch": _("epoch"), "loss": _("loss"), "train_loss": _("training"), "valid_loss": _("held out")}
+
+
+def importing(run: ImportRun) -> dict[str, Any]:
+    counts = {
+        _("lines read"): run.rows_read,
+        _("lines kept"): run.rows_imported,
+        _("already known"): run.rows_repeated,
+        _("lines without a customer"): run.rows_skipped,
+        _("lines rejected"): run.rows_rejected,
+        _("events"): run.events_created,
+        _("new customers"): run.customers_created,
+    }
+    return _leased(run) | {"counts": [[name, words.number(count)] for name, count in counts.items()]}
+
+
+def scoring(run: ScoringRun) -> dict[str, Any]:
+    """Customers scored and shards by state."""
+    shards = run.shards.order_by().values("state").annotate(shards=Count("id"), scored=Sum("scored"))
+    by_state = {row["state"]: row for row in shards}
+    scored = sum(row["scored"] or 0 for row in by_state.values())
+    over = run.state != ScoringRun.State.RUNNING
+    done = by_state[LeaseState.DONE]["shards"] if LeaseState.DONE in by_state else 0
+    total = sum(row["shards"] for row in by_state.values())
+    return {
+        "state": run.state,
+        "state_label": run.get_state_display(),
+        "progress": 1.0 if run.state == ScoringRun.State.DONE else _share(scored, run.customers),
+        "note": _("%(scored)s of %(customers)s customers, %(done)s of %(total)s parts done")
+        % {
+            "scored": words.number(scored),
+            "customers": words.number(run.customers),
+            "done": words.number(done),
+            "total": words.number(total),
+        },
+        "error": run.error or _shard_error(run),
+        "seconds": _seconds(run.created_at, run.finished_at),
+        "over": over,
+    }
+
+
+def _leased(run: Leased) -> dict[str, Any]:
+    return {
+        "state": run.state,
+        "state_label": run.get_state_display(),
+        "progress": run.progress,
+        "note": run.progress_note or (_("waiting for a worker") if run.state == LeaseState.QUEUED else ""),
+        "error": run.error,
+        "cancelling": run.cancel_requested and not run.is_over,
+        "seconds": _seconds(run.started_at, run.finished_at),
+        "over": run.is_over,
+    }
+
+
+def _shard_error(run: ScoringRun) -> str:
+    failed = ScoringShard.objects.filter(run=run).exclude(error="").order_by("-id").first()
+    return failed.error if failed else ""
+
+
+def _share(part: int, whole: int) -> float:
+    return min(part / whole, 1.0) if whole else 0.0
+
+
+def _seconds(started: Any, finished: Any) -> int | None:
+    return None if started is None else max(0, int(((finished or timezone.now()) - started).total_seconds()))
+
+
+def duration(run: Leased) -> str:
+    """“2 min 5 s”, or a dash before the start."""
+    seconds = _seconds(run.started_at, run.finished_at)
+    if seconds is None:
+        return words.NOTHING
+    minutes, rest = divmod(seconds, 60)
+    return _("%(minutes)s min %(seconds)s s") % {"minutes": minutes, "seconds": rest}
+
+
+def started(run: Leased) -> str:
+    return words.moment(run.started_at or run.created_at, Shop.get())
