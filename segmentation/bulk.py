@@ -106,7 +106,7 @@ def delete(model: type[models.Model], keys: Sequence[str], rows: Rows) -> int:
 
 
 def values_in(
-    queryset: QuerySet[Any], ids: Sequence[int], *columns: str, by: str = "customer_id"
+    queryset: QuerySet[Any], ids: Sequence[int] | Sequence[str], *columns: str, by: str = "customer_id"
 ) -> Iterator[tuple[Any, ...]]:
     """`queryset.values_list(*columns)` for the rows whose `by` is among `ids`, in IN lists of a bearable length."""
     for start in range(0, len(ids), IDS_A_QUERY):

@@ -116,7 +116,7 @@ def _id(customer: Customer | int) -> int:
 def _open(row: ContactData) -> Contact:
     if not bytes(row.sealed):
         return Contact()
-    values = orjson.loads(crypto.unseal(row.data_key, row.sealed))
+    values = orjson.loads(crypto.unseal(bytes(row.data_key), bytes(row.sealed)))
     birthday = values.pop("birthday", None)
     return Contact(birthday=date.fromisoformat(birthday) if birthday else None, **values)
 
@@ -136,6 +136,6 @@ def _reseal(row: ContactData, contact: Contact) -> bool:
     after = before.updated(contact)
     if after == before:
         return False
-    row.sealed = crypto.seal(row.data_key, orjson.dumps(asdict(after)))
+    row.sealed = crypto.seal(bytes(row.data_key), orjson.dumps(asdict(after)))
     row.email_index = email_index(after.email)
     return True

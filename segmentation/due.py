@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from django.db import transaction
-from django.db.models import Case, F, Q, Value, When
+from django.db.models import Case, F, IntegerField, Q, Value, When
 from django.db.models.functions import Now
 
 from segmentation.batches import batches
@@ -54,7 +54,7 @@ def _queue(customer_ids: Iterable[int], cause: str) -> None:
     DueCustomer.objects.filter(customer__in=ids).update(
         generation=F("generation") + 1,
         cause=cause[:64],
-        attempts=Case(When(_OVER, then=Value(0)), default=F("attempts")),
+        attempts=Case(When(_OVER, then=Value(0)), default=F("attempts"), output_field=IntegerField()),
         run_after=Case(When(_OVER, then=Now()), default=F("run_after")),
         finished_at=Case(When(_OVER, then=None), default=F("finished_at")),
         state=Case(When(_OVER, then=Value(LeaseState.QUEUED)), default=F("state")),

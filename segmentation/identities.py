@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from segmentation import consents, contacts
+from segmentation import bulk, consents, contacts
 from segmentation.batches import batches
 from segmentation.due import mark_due
 from segmentation.models import AuditEntry, Customer, CustomerIdentity, DueCustomer, Shop
@@ -54,22 +55,15 @@ def find_or_create_many(
     missing = [value for value in wanted if value not in found]
     if not missing:
         return found, set()
-    profiled = consents.profiled_by_default()
     references = {value: reference_for(namespace, value) for value in missing}
     before = set(_ids_by_reference(references.values()))
-    Customer.objects.bulk_create(
-        [Customer(reference=name, is_profiled=profiled, **defaults) for name in references.values()],
-        ignore_conflicts=True,
-        batch_size=500,
-    )
+    _insert_customers([name for name in references.values() if name not in before], **defaults)
     ids = _ids_by_reference(references.values())
-    CustomerIdentity.objects.bulk_create(
-        [
-            CustomerIdentity(customer_id=ids[references[value]], namespace=namespace, value=value)
-            for value in missing
-        ],
-        ignore_conflicts=True,
-        batch_size=500,
+    bulk.insert(
+        CustomerIdentity,
+        ("customer", "namespace", "value"),
+        [(ids[references[value]], namespace, value) for value in missing],
+        on_conflict="ignore",
     )
     # Another worker may have won the race for an identity: its row decides.
     found.update(find_many(namespace, missing))
@@ -105,17 +99,6 @@ def adopt_guests(emails: Mapping[int, str]) -> set[int]:
                 merge(home, guest)
                 adopted.add(home.pk)
     return adopted
-
-
-def check_reference(reference: str) -> None:
-    """Raises ValueError with a sentence when this cannot be a customer's id."""
-    if not reference.strip() or "\x00" in reference:
-        raise ValueError(_("The customer has no id."))
-    if len(reference) > MAX_REFERENCE:
-        raise ValueError(
-            _("The customer's id is %(length)d characters long; at most %(most)d are kept.")
-            % {"length": len(reference), "most": MAX_REFERENCE}
-        )
 
 
 def in_bulk(customer_ids: Iterable[int]) -> list[Customer]:
@@ -223,7 +206,8 @@ def _give_back(survivor: Customer, detail: dict[str, Any]) -> None:
     restored = [name for name in _KEPT if now[name] == detail["after"][name] != detail["before"][name]]
     for name in restored:
         value = detail["before"][name]
-        setattr(survivor, name, Customer._meta.get_field(name).to_python(value))
+        moment = name == "signed_up_at" and value is not None
+        setattr(survivor, name, datetime.fromisoformat(value) if moment else value)
     survivor.save(update_fields=restored)
 
 
@@ -237,6 +221,21 @@ def _merge_entry(other: Customer) -> AuditEntry | None:
     entries = AuditEntry.objects.filter(object_type=other._meta.label_lower, object_id=str(other.pk))
     newest = entries.filter(action__in=["customer.merged", "customer.split"]).order_by("-pk").first()
     return newest if newest is not None and newest.action == "customer.merged" else None
+
+
+def _insert_customers(references: Sequence[str], **fields: Any) -> None:
+    """New rows with every field's default; a reference that somebody else just took stays as it is."""
+    row = Customer(is_profiled=consents.profiled_by_default(), **fields)
+    plain = [
+        field
+        for field in Customer._meta.concrete_fields
+        if not field.primary_key and field.name != "created_at"
+    ]
+    columns = [field.attname for field in plain]
+    values = [getattr(row, column) for column in columns]
+    position = columns.index("reference")
+    rows = [(*values[:position], reference, *values[position + 1 :]) for reference in references]
+    bulk.insert(Customer, columns, rows, on_conflict="ignore")
 
 
 def _ids_by_reference(references: Iterable[str]) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -20,6 +20,7 @@ from segmentation.normal import (
     NormalEvent,
     NormalItem,
     Rejection,
+    customer_problem,
     event_problem,
 )
 from segmentation.rates import AmountError, Rates, to_minor
@@ -36,6 +37,9 @@ __all__ = [
     "record_events",
     "record_people",
 ]
+
+
+Person = tuple[NormalCustomer, list[attributes.Fitted]]
 
 
 @dataclass(frozen=True)
@@ -98,26 +102,45 @@ def record_customers(
     A customer with an attribute that does not fit its definition is rejected as a whole.
     """
     rejected: list[Rejection] = []
-    accepted: dict[str, tuple[NormalCustomer, list[attributes.Fitted]]] = {}
+    accepted: list[Person] = []
     with transaction.atomic():
         definitions = _definitions(customers)
         for index, customer in enumerate(customers):
             try:
-                identities.check_reference(customer.reference)
-                accepted[customer.reference] = (customer, attributes.fit(customer.attributes, definitions))
+                if problem := customer_problem(customer):
+                    raise ValueError(problem)
+                accepted.append((customer, attributes.fit(customer.attributes, definitions)))
             except ValueError as error:
                 rejected.append(Rejection(index, str(error)))
-        ids, new = identities.find_or_create_many(namespace, accepted)
-        people = {ids[reference]: pair for reference, pair in accepted.items()}
-        changed = new | record_people(people, source=source, received_at=received_at)
+        references = {customer.reference for customer, _values in accepted}
+        ids, new = identities.find_or_create_many(namespace, references)
+        changed = set(new)
+        for turn in _turns(accepted):
+            people = {ids[customer.reference]: (customer, values) for customer, values in turn}
+            changed |= record_people(people, source=source, received_at=received_at)
         mark_due(changed, cause=cause)
     return IngestReport(
         created=len(changed),
-        repeated=len(people) - len(changed),
+        repeated=len(ids) - len(changed),
         customers_created=len(new),
         customer_ids=frozenset(changed),
         rejected=tuple(rejected),
     )
+
+
+def _turns(people: Sequence[Person]) -> Iterator[list[Person]]:
+    """One after the other where somebody is told about twice, so that the later word counts."""
+    waiting = list(people)
+    while waiting:
+        turn: dict[str, Person] = {}
+        later = []
+        for person in waiting:
+            if person[0].reference in turn:
+                later.append(person)
+            else:
+                turn[person[0].reference] = person
+        yield list(turn.values())
+        waiting = later
 
 
 def _money(event: NormalEvent, rates: Rates) -> Money:
@@ -250,9 +273,6 @@ def _definitions(customers: Sequence[NormalCustomer]) -> dict[str, AttributeDefi
         for name, value in customer.attributes.items():
             values.setdefault(attributes.slug_of(name), []).append(value)
     return {slug: attributes.define(slug, kind=attributes.infer_kind(seen)) for slug, seen in values.items()}
-
-
-Person = tuple[NormalCustomer, list[attributes.Fitted]]
 
 
 def record_people(people: Mapping[int, Person], *, source: EventSource, received_at: datetime) -> set[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from segmentation.kinds import EventKind
 
 EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
+LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 MAX_AHEAD = timedelta(days=1)
 MAX_SOURCE_KEY = 200
 MAX_REFERENCE = 128
@@ -21,7 +22,22 @@ MAX_CATEGORY = 200
 MAX_TEXT = 20_000
 MAX_QUANTITY = 10_000_000
 MAX_AMOUNT_MINOR = 10**12
+MAX_AMOUNT_DIGITS = 15
+MAX_UNITS = 2**31 - 1  # of a whole event
+MAX_VERSION = 2**62
 RATINGS = (1.0, 5.0)
+# Longest text kept of each field that says something about a customer.
+PROFILE_LIMITS = {
+    "email": 254,
+    "first_name": 150,
+    "last_name": 150,
+    "phone": 50,
+    "country": 64,
+    "channel": 64,
+    "language": 35,
+}
+PURPOSES = ("marketing", "profiling")
+ANSWERS = ("granted", "denied")
 
 
 @dataclass(frozen=True)
@@ -109,7 +125,7 @@ def time_problem(moment: datetime, *, received_at: datetime, frozen: bool) -> st
         return _("The time %(time)s has no time zone.") % {"time": moment.isoformat()}
     if moment < EARLIEST:
         return _("The time %(time)s is before 1990.") % {"time": moment.isoformat()}
-    if not frozen and moment > received_at + MAX_AHEAD:
+    if moment > LATEST or (not frozen and moment > received_at + MAX_AHEAD):
         return _("The time %(time)s lies in the future.") % {"time": moment.isoformat()}
     return ""
 
@@ -120,26 +136,67 @@ def event_problem(event: NormalEvent, *, received_at: datetime, frozen: bool) ->
     return problem or _key_problem(event) or _number_problem(event)
 
 
-def _key_problem(event: NormalEvent) -> str:
-    lengths = (
-        (_("id"), event.source_key, MAX_SOURCE_KEY),
-        (_("customer"), event.customer or "", MAX_REFERENCE),
-        (_("order"), event.order_key, MAX_SOURCE_KEY),
-        (_("text"), event.text, MAX_TEXT),
-        *((_("product"), item.product_id, MAX_PRODUCT_ID) for item in event.items),
-    )
-    if not event.source_key:
-        return _("The event has no id.")
-    for name, value, most in lengths:
+def customer_problem(customer: NormalCustomer) -> str:
+    """Why this cannot be stored about a customer, or nothing."""
+    if not customer.reference.strip():
+        return _("The customer has no id.")
+    fields = [(_("customer"), customer.reference, MAX_REFERENCE)]
+    fields += [(name, getattr(customer, name), most) for name, most in PROFILE_LIMITS.items()]
+    moments = [
+        customer.signed_up_at,
+        customer.updated_at,
+        *(consent.decided_at for consent in customer.consents),
+    ]
+    for moment in moments:
+        if moment is not None and not (moment.tzinfo and EARLIEST <= moment <= LATEST):
+            return _("The time %(time)s has no time zone or cannot be true.") % {"time": moment.isoformat()}
+    for consent in customer.consents:
+        if consent.purpose not in PURPOSES or consent.status not in ANSWERS:
+            return _("“%(value)s” is not an answer about consent; use granted or denied.") % {
+                "value": f"{consent.purpose}: {consent.status}"[:80]
+            }
+    return text_problem(fields)
+
+
+def text_problem(fields: Iterable[tuple[str, str, int]]) -> str:
+    """The first of (name, text, most characters) that is too long or cannot be stored, as a sentence."""
+    for name, value, most in fields:
         if len(value) > most:
             return _("The %(field)s is %(length)d characters long; at most %(most)d are kept.") % {
                 "field": name,
                 "length": len(value),
                 "most": most,
             }
-        if "\x00" in value:
-            return _("The %(field)s contains a NUL character.") % {"field": name}
+        if not is_clean(value):
+            return _("The %(field)s contains characters that are not text.") % {"field": name}
     return ""
+
+
+def is_clean(text: str) -> bool:
+    """Whether every database can store it: no NUL and no half of a surrogate pair."""
+    if "\x00" in text:
+        return False
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _key_problem(event: NormalEvent) -> str:
+    if not event.source_key:
+        return _("The event has no id.")
+    fields = [
+        (_("id"), event.source_key, MAX_SOURCE_KEY),
+        (_("customer"), event.customer or "", MAX_REFERENCE),
+        (_("order"), event.order_key, MAX_SOURCE_KEY),
+        (_("text"), event.text, MAX_TEXT),
+        (_("e-mail"), event.email, PROFILE_LIMITS["email"]),
+        (_("channel"), event.channel, PROFILE_LIMITS["channel"]),
+    ]
+    for item in event.items:
+        fields += [
+            (_("product"), item.product_id, MAX_PRODUCT_ID),
+            (_("product name"), item.product_name[:MAX_PRODUCT_NAME], MAX_PRODUCT_NAME),
+            (_("category"), item.category[:MAX_CATEGORY], MAX_CATEGORY),
+        ]
+    return text_problem(fields)
 
 
 def _number_problem(event: NormalEvent) -> str:
@@ -149,10 +206,15 @@ def _number_problem(event: NormalEvent) -> str:
                 "quantity": item.quantity,
                 "most": MAX_QUANTITY,
             }
-    amounts = [event.amount, event.discount, *(item.amount for item in event.items)]
-    for amount in amounts:
-        if amount is not None and (not amount.is_finite() or amount < 0):
-            return _("The amount %(amount)s is not a number of zero or more.") % {"amount": amount}
+    if sum(item.quantity for item in event.items) > MAX_UNITS or abs(event.source_version) > MAX_VERSION:
+        return _("The quantities or the version are too large to be true.")
+    for amount in (event.amount, event.discount, *(item.amount for item in event.items)):
+        if amount is None:
+            continue
+        if not amount.is_finite() or amount < 0:
+            return _("The amount %(amount)s is not a number of zero or more.") % {"amount": str(amount)[:40]}
+        if amount.adjusted() > MAX_AMOUNT_DIGITS:
+            return _("The amount %(amount)s is too large to be true.") % {"amount": str(amount)[:40]}
     if event.rating is not None and not RATINGS[0] <= event.rating <= RATINGS[1]:
         return _("The rating %(rating)s is not between 1 and 5.") % {"rating": event.rating}
     return ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 from functools import cached_property
 
 from django.utils.translation import gettext as _
@@ -21,16 +21,15 @@ class NoRate(AmountError):
     """No exchange rate is stored for the day and currency."""
 
 
-def no_rate_sentence(currency: str, day: date) -> str:
-    return _("There is no exchange rate for %(currency)s on %(day)s; add one under Exchange rates.") % {
-        "currency": currency,
-        "day": day.isoformat(),
-    }
+def no_rate_template() -> str:
+    """Has the placeholders currency and day."""
+    return _("There is no exchange rate for %(currency)s on %(day)s; add one under Exchange rates.")
 
 
 def to_minor(amount: Decimal, digits: int) -> int:
     """Major to minor units, halves to the even neighbour. Raises AmountError when absurdly large."""
-    minor = int(amount.scaleb(digits).to_integral_value(rounding=ROUND_HALF_EVEN))
+    with localcontext(prec=60):
+        minor = int(amount.scaleb(digits).to_integral_value(rounding=ROUND_HALF_EVEN))
     if abs(minor) > MAX_AMOUNT_MINOR:
         raise AmountError(_("The amount %(amount)s is too large to be true.") % {"amount": amount})
     return minor
@@ -56,11 +55,12 @@ class Rates:
             self._known[currency, day] = found.first()
         rate = self._known[currency, day]
         if rate is None:
-            raise NoRate(no_rate_sentence(currency, day))
+            raise NoRate(no_rate_template() % {"currency": currency[:8], "day": day.isoformat()})
         return rate
 
     def base_minor(self, amount: Decimal, *, currency: str, at: datetime) -> int:
         """`amount` (major units of `currency`, empty: base) at a moment, in base minor units."""
         code = currency.upper() or self.shop.base_currency
         rate = self.of(code, at.astimezone(self.shop.zone).date())
-        return to_minor(amount * rate, self.base_digits)
+        with localcontext(prec=60):
+            return to_minor(amount * rate, self.base_digits)

@@ -9,6 +9,7 @@ SCALE_DIGITS = 8
 SCALE = 10**SCALE_DIGITS
 _ZONE = r"(\d)(Z|z|[+-]\d{2}:?\d{2})$"
 ISO_FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S")
+MOST_MICROSECONDS = 10**16  # about the year 2286: later times are wrong anyway and would overflow
 EPOCHS = {"epoch_seconds": 1_000_000, "epoch_milliseconds": 1_000}
 
 
@@ -53,7 +54,8 @@ def moment(column: str, dtype: pl.DataType, *, zone: str, formats: tuple[str, ..
     epoch = next((EPOCHS[name] for name in formats if name in EPOCHS), None)
     if epoch is not None:
         ticks = text(column, dtype).cast(pl.Int64, strict=False)
-        return (ticks * epoch).cast(pl.Datetime("us", "UTC"))
+        sane = ticks.abs() < MOST_MICROSECONDS // epoch
+        return pl.when(sane).then(ticks * epoch).cast(pl.Datetime("us", "UTC"))
     if isinstance(dtype, pl.Datetime):
         value = pl.col(column).dt.cast_time_unit("us")
         return value.dt.convert_time_zone("UTC") if dtype.time_zone else to_utc(value, zone)

@@ -6,9 +6,9 @@ from argparse import ArgumentParser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, OutputWrapper
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -41,7 +41,7 @@ class ImportCommand(BaseCommand):
             if options["preview"]:
                 self._show(imports.preview(request, lines=max(options["lines"], 1)))
                 return
-            with _bar(Console(file=self.stderr._out)) as on_progress:  # type: ignore[attr-defined]
+            with _bar(_console(self.stderr)) as on_progress:
                 report = imports.run(request, on_progress=on_progress)
         except imports.ImportProblem as problem:
             raise CommandError(str(problem)) from problem
@@ -73,9 +73,13 @@ class ImportCommand(BaseCommand):
         table = Table(*preview.headings)
         for row in preview.rows:
             table.add_row(*row)
-        console = Console(file=self.stdout._out, markup=False)  # type: ignore[attr-defined]
+        console = _console(self.stdout)
         console.print(table)
         self.stdout.write(preview.sentence)
+
+
+def _console(stream: OutputWrapper) -> Console:
+    return Console(file=cast(IO[str], stream._out), markup=False)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import zlib
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 import polars as pl
 from django.utils.translation import gettext as _
@@ -80,7 +80,7 @@ class _Opened:
 
     def __init__(self, path: Path, *, compressed: bool) -> None:
         self.raw = path.open("rb")
-        self.file: IO[bytes] = gzip.GzipFile(fileobj=self.raw) if compressed else self.raw
+        self.file = cast(IO[bytes], gzip.GzipFile(fileobj=self.raw) if compressed else self.raw)
 
     def __enter__(self) -> tuple[IO[bytes], IO[bytes]]:
         return self.file, self.raw

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -21,7 +21,7 @@ from segmentation.imports.problems import Reject
 from segmentation.imports.rejects import SHOWN
 from segmentation.imports.tables import LINE
 from segmentation.models import AttributeDefinition, Consent, EventSource
-from segmentation.normal import EARLIEST, NormalConsent, NormalCustomer
+from segmentation.normal import EARLIEST, PROFILE_LIMITS, NormalConsent, NormalCustomer, customer_problem
 
 ROWS_A_CHUNK = 10_000
 _PIECE = 500
@@ -34,15 +34,6 @@ _WORDS = {
         ("denied", "no", "false", "0", "refused", "opt-out", "unsubscribed"), Consent.Status.DENIED
     ),
     **dict.fromkeys(("unknown", "none"), None),
-}
-_LIMITS = {
-    "email": 254,
-    "first_name": 150,
-    "last_name": 150,
-    "phone": 50,
-    "country": 64,
-    "channel": 64,
-    "language": 35,
 }
 
 
@@ -170,25 +161,20 @@ class CustomerLoader:
 
     def _customer(self, row: Mapping[str, Any]) -> NormalCustomer:
         """Raises ValueError with a sentence."""
-        reference = row["customer"] or ""
-        identities.check_reference(reference)
         for name in _TIMES:
             _check_time(row, name)
-        texts = {name: row.get(name) or "" for name in _LIMITS}
-        for name, most in _LIMITS.items():
-            if len(texts[name]) > most or "\x00" in texts[name]:
-                raise ValueError(
-                    _("The %(field)s is longer than %(most)d characters or unreadable.")
-                    % {"field": self.columns[name], "most": most}
-                )
-        return NormalCustomer(
-            reference=reference,
+        customer = NormalCustomer(
+            reference=row["customer"] or "",
             birthday=_birthday(row.get("birthday")),
             signed_up_at=row.get("signed_up_at"),
             updated_at=row.get("updated_at"),
             consents=tuple(self._consents(row)),
-            **texts,
         )
+        texts: dict[str, Any] = {name: row.get(name) or "" for name in PROFILE_LIMITS}
+        customer = replace(customer, **texts)
+        if problem := customer_problem(customer):
+            raise ValueError(problem)
+        return customer
 
     def _consents(self, row: Mapping[str, Any]) -> Iterator[NormalConsent]:
         for purpose in Consent.Purpose.values:

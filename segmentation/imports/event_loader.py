@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -17,9 +17,10 @@ from segmentation.imports import grouping
 from segmentation.imports.problems import Reject
 from segmentation.imports.reconcile import News, reconcile
 from segmentation.models import Customer, Event, EventItem, EventSource, EventText
+from segmentation.normal import MAX_UNITS
 
 # SQLite lets one process write at a time: pieces stay well under the 200 ms that others may have to wait.
-LINES_A_PIECE = {"sqlite": 8_000, "postgresql": 40_000}
+LINES_A_PIECE = {"sqlite": 6_000, "postgresql": 40_000}
 _CUSTOMERS_AT_ONCE = 2_000
 _EVENT_COLUMNS = {
     "id": "id", "customer_id": "customer_id", "kind": "kind", "occurred_at": "at", "received_at": "received_at",
@@ -53,8 +54,12 @@ class EventLoader:
     def load(self, lines: pl.DataFrame) -> Iterator[Loaded]:
         """Store one part (segmentation.imports.staging) piece by piece; each answer is committed."""
         events, numbered = grouping.to_events(lines)
-        events, created = self._with_customers(events)
-        yield Loaded(customers_created=created)
+        absurd = events.filter(pl.col("quantity") > MAX_UNITS)
+        events, created = self._with_customers(events.filter(pl.col("quantity") <= MAX_UNITS))
+        refused = numbered.join(absurd.select("event"), on="event", how="semi")["__line__"]
+        yield Loaded(customers_created=created, rejects=[_absurd(line) for line in refused])
+        if events.is_empty():
+            return
         numbered = numbered.join(self.products, on="product", how="left", maintain_order="left")
         masks = numbered.group_by("event").agg(
             pl.col("mask").fill_null(0).bitwise_or().alias("category_mask")
@@ -191,6 +196,14 @@ def allocate_ids(model: type[models.Model], count: int) -> Sequence[int]:
         return [key for (key,) in cursor.fetchall()]
 
 
+def _texts_of(grown: Mapping[int, int]) -> dict[int, bytes]:
+    """What was said with the stored events that are continued, by number of the event."""
+    stored = dict(
+        bulk.values_in(EventText.objects.all(), list(grown.values()), "event_id", "sealed", by="event_id")
+    )
+    return {number: bytes(stored[key]) for number, key in grown.items() if key in stored}
+
+
 def _fill_profiles(events: pl.DataFrame) -> None:
     for name in ("country", "channel"):
         latest = (
@@ -206,6 +219,10 @@ def _fill_profiles(events: pl.DataFrame) -> None:
 def _fill(name: str, value: str, customer_ids: Iterable[int]) -> None:
     for part in batches(list(customer_ids)):
         Customer.objects.filter(pk__in=part, **{name: ""}).update(**{name: value})
+
+
+def _absurd(line: int) -> Reject:
+    return Reject(line, _("The order has more units than can be true."))
 
 
 def _foreign(line: int, key: str) -> Reject:

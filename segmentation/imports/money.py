@@ -12,6 +12,7 @@ from segmentation.imports.casts import SCALE_DIGITS
 from segmentation.models import ExchangeRate, Shop
 from segmentation.models.shop import minor_digits
 from segmentation.normal import MAX_AMOUNT_MINOR
+from segmentation.rates import no_rate_template
 
 RATE_DIGITS = 10
 
@@ -81,7 +82,7 @@ class Money:
     def _to_base(self, lines: pl.DataFrame, absurd: pl.Expr) -> pl.DataFrame:
         divisor = pl.lit(10 ** (SCALE_DIGITS + RATE_DIGITS - minor_digits(self.base)), dtype=pl.Int128)
         without_rate = sentences.fill(
-            _("There is no exchange rate for %(currency)s on %(day)s; add one under Exchange rates."),
+            no_rate_template(),
             currency=pl.col("currency"),
             day=pl.col("day"),
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,6 +16,7 @@ from segmentation.imports.tables import LINE
 from segmentation.kinds import EventKind
 from segmentation.normal import (
     EARLIEST,
+    LATEST,
     MAX_AHEAD,
     MAX_CATEGORY,
     MAX_PRODUCT_ID,
@@ -24,6 +25,7 @@ from segmentation.normal import (
     MAX_REFERENCE,
     MAX_SOURCE_KEY,
     MAX_TEXT,
+    MAX_VERSION,
     RATINGS,
 )
 
@@ -162,10 +164,9 @@ class Normaliser:
             pl.when(at.is_null()).then(sentences.fill(unreadable, value=word)),
             pl.when(at < EARLIEST).then(sentences.fill(_("The date %(value)s is before 1990."), value=word)),
         ]
-        if not self.frozen:
-            future = sentences.fill(_("The date %(value)s lies in the future."), value=word)
-            problems.append(pl.when(at > self.received_at + MAX_AHEAD).then(future))
-        return problems
+        future = sentences.fill(_("The date %(value)s lies in the future."), value=word)
+        latest = LATEST if self.frozen else self.received_at + MAX_AHEAD
+        return [*problems, pl.when(at > latest).then(future)]
 
     def _kind_problems(self) -> list[pl.Expr]:
         known = ", ".join(self.mapping.kinds or [kind.slug for kind in EventKind])
@@ -227,13 +228,19 @@ class Normaliser:
             pl.when(pl.max_horizontal("unit_price", "amount", "discount") > 10**10 * casts.SCALE).then(
                 pl.lit(_("The amount of the line is too large to be true."))
             ),
+            pl.when(pl.col("version").abs() > MAX_VERSION).then(
+                sentences.fill(
+                    _("The version %(value)s is too large to be true."), value=pl.col("version_word")
+                )
+            ),
             pl.when(pl.col("discount") > _gross()).then(
                 pl.lit(_("The discount is larger than the price of the line."))
             ),
         ]
 
-    def _length_problems(self) -> list[pl.Expr]:
+    def _length_problems(self) -> Sequence[pl.Expr]:
         long = _("The %(field)s is %(length)s characters long; at most %(most)s are kept.")
+        unreadable = _("The %(field)s contains characters that are not text.")
         return [
             pl.when(pl.col(name).str.len_chars() > most).then(
                 sentences.fill(
@@ -241,6 +248,12 @@ class Normaliser:
                 )
             )
             for name, most in _LENGTHS.items()
+        ] + [
+            pl.when(pl.col(name).str.contains("\x00", literal=True)).then(
+                sentences.fill(unreadable, field=self.columns.get(name, name))
+            )
+            for name in (*_LENGTHS, "product_name", "category")
+            if name in self.columns
         ]
 
     def _key(self) -> pl.Expr:

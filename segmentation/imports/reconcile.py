@@ -16,22 +16,26 @@ from segmentation.bulk import values_in
 from segmentation.models import Event, EventItem, EventSource
 
 FACT = ["key", "kind"]
-_KNOWN = {
-    "id": pl.Int64, "key": pl.String, "kind": pl.Int64, "known_version": pl.Int64, "known_customer": pl.Int64,
-    "is_superseded": pl.Boolean, "known_at": pl.Datetime("us", "UTC"), "known_amount": pl.Int64,
-    "known_discount": pl.Int64, "known_original": pl.Int64, "known_quantity": pl.Int64, "known_lines": pl.Int64,
-    "known_mask": pl.Int64,
+_KNOWN: dict[str, pl.DataType] = {
+    "id": pl.Int64(), "key": pl.String(), "kind": pl.Int64(), "known_version": pl.Int64(), "known_customer": pl.Int64(),
+    "is_superseded": pl.Boolean(), "known_at": pl.Datetime("us", "UTC"), "known_amount": pl.Int64(),
+    "known_discount": pl.Int64(), "known_original": pl.Int64(), "known_quantity": pl.Int64(), "known_lines": pl.Int64(),
+    "known_mask": pl.Int64(),
 }  # fmt: skip
 _LINE = ["event", "product_id", "quantity", "amount_minor"]
 
 
 @dataclass(frozen=True)
 class News:
-    """Events and lines to store, ids of rows they replace, events of other customers, and lines already stored."""
+    """Events and lines to store, ids of rows they replace, events of other customers, and lines already stored.
+
+    `grown`: number of an event → id of the stored event that it continues.
+    """
 
     events: pl.DataFrame
     lines: pl.DataFrame
     replaced: list[int]
+    grown: dict[int, int]
     foreign: pl.DataFrame
     repeated_lines: int
 
@@ -59,7 +63,7 @@ def reconcile(events: pl.DataFrame, lines: pl.DataFrame, *, source: EventSource,
         return _longer(events, lines, known, strangers)
     kept = lines.join(news.select("event"), on="event", how="semi")
     foreign_lines = lines.join(strangers.select("event"), on="event", how="semi")
-    return News(news, kept, replaced, strangers, len(lines) - len(kept) - len(foreign_lines))
+    return News(news, kept, replaced, {}, strangers, len(lines) - len(kept) - len(foreign_lines))
 
 
 def _own(events: pl.DataFrame, known: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -101,13 +105,15 @@ def _longer(events: pl.DataFrame, lines: pl.DataFrame, known: pl.DataFrame, stra
     own_lines = lines.join(strangers.select("event"), on="event", how="anti")
     stored = _stored_lines(old)
     extra = _extra(own_lines.join(old.select("event"), on="event", how="semi"), stored, old)
-    grown = _grown(old.join(extra.select("event").unique(), on="event"), extra).select(events.columns)
+    continued = old.join(extra.select("event").unique(), on="event")
+    grown = _grown(continued, extra).select(events.columns)
     fresh_lines = own_lines.join(fresh.select("event"), on="event", how="semi")
     carried = stored.join(grown.select("event"), on="event", how="semi").drop("id")
     return News(
         events=pl.concat([fresh, grown]).with_columns(is_old=pl.lit(False)),
         lines=pl.concat([part.select(_LINE) for part in (fresh_lines, carried, extra)]),
-        replaced=old.join(grown.select("event"), on="event", how="semi")["id"].to_list(),
+        replaced=continued["id"].to_list(),
+        grown=dict(continued.select("event", "id").iter_rows()),
         foreign=strangers,
         repeated_lines=len(own_lines) - len(fresh_lines) - len(extra),
     )

@@ -126,7 +126,8 @@ def _perform(row: ImportRun, prepared: Plan, on_progress: OnProgress | None) -> 
         if report.nothing_usable:
             raise ImportProblem(
                 _(
-                    "Not one of the %(count)d lines of %(file)s could be imported. %(reasons)s Correct the mapping or the file."
+                    "Not one of the %(count)d lines of %(file)s could be imported. %(reasons)s "
+                    "Correct the mapping or the file."
                 )
                 % {
                     "count": report.rows_read,

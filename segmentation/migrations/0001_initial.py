@@ -271,7 +271,7 @@ class Migration(migrations.Migration):
                 ('rows_read', models.PositiveBigIntegerField(default=0, verbose_name='lines read')),
                 ('rows_imported', models.PositiveBigIntegerField(default=0, verbose_name='lines kept')),
                 ('rows_repeated', models.PositiveBigIntegerField(default=0, verbose_name='already known')),
-                ('rows_skipped', models.PositiveBigIntegerField(default=0, verbose_name='lines without a customer')),
+                ('rows_skipped', models.PositiveBigIntegerField(default=0, verbose_name='lines left out')),
                 ('rows_rejected', models.PositiveBigIntegerField(default=0, verbose_name='lines rejected')),
                 ('events_created', models.PositiveBigIntegerField(default=0, verbose_name='events')),
                 ('customers_created', models.PositiveBigIntegerField(default=0, verbose_name='new customers')),
