@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models import Count, F
 from django.db.models.functions import Now
 
-from segmentation import bulk, segments
+from segmentation import bulk, segments, stored_frames
 from segmentation.models import Customer, Membership, MembershipChange, Segment, Shop
 from segmentation.rules import compile as rules
 from segmentation.segments import Definition
@@ -85,7 +85,7 @@ def refresh_segment(segment_id: int) -> MembershipReport:
     needed = segments.definitions(touched)
     entered: dict[str, int] = {}
     left: dict[str, int] = {}
-    for ids in _chunks_of_customers():
+    for ids in stored_frames.chunks(size=REFRESH_CHUNK):
         report = _refresh_chunk(ids, needed, touched)
         for total, part in ((entered, report.entered), (left, report.left)):
             for slug, count in part.items():
@@ -182,19 +182,9 @@ def _empty(segment: Segment) -> None:
     recount([segment.slug])
 
 
-def _chunks_of_customers() -> Iterator[list[int]]:
-    people = Customer.objects.filter(merged_into__isnull=True).order_by("pk")
-    last = 0
-    while ids := list(people.filter(pk__gt=last).values_list("pk", flat=True)[:REFRESH_CHUNK]):
-        yield ids
-        last = ids[-1]
-
-
 def _refresh_chunk(
     ids: Sequence[int], definitions: Sequence[Definition], touched: frozenset[str]
 ) -> MembershipReport:
-    from segmentation import stored_frames
-
     with transaction.atomic():
         list(bulk.values_in(Customer.objects.select_for_update().order_by("pk"), ids, "pk", by="pk"))
         frame = evaluate(stored_frames.read(ids), definitions)

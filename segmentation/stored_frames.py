@@ -1,32 +1,54 @@
-"""The decision frame of customers from what is stored: the last features and scores, nothing computed anew."""
+"""The decision frame of customers from what is stored: the last features and scores, nothing computed anew.
+
+It holds classified customers: survivors of merges with features of the present catalogue. Light enough for a
+web process.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 
 import numpy as np
 import polars as pl
+from django.db.models import QuerySet
 
 from segmentation import bulk, consents, targets
-from segmentation.models import Consent, Customer, Score, Shop, Target
+from segmentation.models import Consent, Customer, CustomerFeatures, Score, Shop, Target
 
 UNKNOWN = "unknown"
 
 
-def read(ids: Sequence[int], *, as_of: date | None = None) -> pl.DataFrame:
-    """Rows of the survivors among `ids`, by id, with the columns of segmentation/frames.py.
+def classified() -> QuerySet[CustomerFeatures]:
+    """The customers that frames can be read for; `customer_id` is their id."""
+    from segmentation.features.catalogue import CATALOGUE_VERSION
 
-    Attributes and consent are those of `as_of` (default: the end of today). Features and scores of customers who
-    were never scored are null.
+    return CustomerFeatures.objects.filter(
+        catalogue_version=CATALOGUE_VERSION, customer__merged_into__isnull=True
+    )
+
+
+def chunks(rows: QuerySet[CustomerFeatures] | None = None, *, size: int = 2000) -> Iterator[list[int]]:
+    """Ids of classified customers (or of these of them), in order, `size` at a time."""
+    ordered = (classified() if rows is None else rows).order_by("customer_id")
+    last = 0
+    while ids := list(ordered.filter(customer_id__gt=last).values_list("customer_id", flat=True)[:size]):
+        yield ids
+        last = ids[-1]
+
+
+def read(ids: Sequence[int], *, as_of: date | None = None) -> pl.DataFrame:
+    """Rows of the classified customers among `ids`, by id, with the columns of segmentation/frames.py.
+
+    Attributes are those of `as_of` (default: the end of today), consent is that of now.
     """
     from segmentation.features import store
 
     shop = Shop.get()
     day = as_of or shop.scoring_as_of()
-    state = _state(ids)
+    features = store.read_features(list(ids)).drop("as_of", "input_version")
+    state = _state(features["customer_id"].to_list())
     keys = state["customer_id"].to_list()
-    features = store.read_features(keys)
     renamed = {name: _feature_name(name) for name in features.columns if name != "customer_id"}
     customers = store.read_customers(keys, as_of=day, shop=shop)
     attributes = [name for name in customers.columns if name.startswith("attribute.")]

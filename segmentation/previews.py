@@ -1,0 +1,278 @@
+"""Whom a draft would reach, from stored features and scores: segments, campaigns, priority rules.
+
+Small shops are counted exactly. Large ones by a sample that a hash of the id picks, so the same customers are asked
+each time; `margin` is then the half width of the 95 % interval of the count (normal approximation, finite population).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+from django.db.models import F, QuerySet
+
+from segmentation import bulk, campaigns, memberships, segments, stored_frames
+from segmentation.decisions import policy as policies
+from segmentation.decisions.policy import Policy
+from segmentation.decisions.verdicts import Judged, Verdict, judge
+from segmentation.models import Campaign, Customer, CustomerFeatures, Segment, ServicePriorityRule, Shop
+from segmentation.rules import compile as rules
+from segmentation.rules import language
+from segmentation.rules.language import Group, Node
+
+EXACT_UP_TO: Final = 20_000
+SAMPLE: Final = 10_000
+SHOWN: Final = 10
+_CHUNK: Final = 5000
+_Z95: Final = 1.96
+# Knuth's multiplicative hash: spreads consecutive ids evenly over 32 bits.
+_HASH, _BITS = 2_654_435_761, 1 << 32
+
+
+@dataclass(frozen=True)
+class Reach:
+    """`count` of `total` classified customers fit; sample: (id, reference). margin 0: counted exactly."""
+
+    count: int
+    total: int
+    share: float
+    margin: int
+    by_tier: Mapping[str, int]
+    sample: tuple[tuple[int, str], ...]
+
+    @property
+    def is_exact(self) -> bool:
+        return self.margin == 0
+
+
+@dataclass(frozen=True)
+class RuleReach:
+    """What happens to those who fit one campaign rule. cost_minor: offers given times the offer's cost."""
+
+    rule_id: int
+    name: str
+    offer: str
+    fits: int
+    gets: int
+    held_out: int
+    no_consent: int
+    outranked: int
+    not_profiled: int
+    cost_minor: int
+
+
+@dataclass(frozen=True)
+class CampaignReach:
+    """outranked_by: campaigns that come first, by name. margin: of `gets`."""
+
+    total: int
+    gets: int
+    margin: int
+    cost_minor: int
+    rules: tuple[RuleReach, ...]
+    outranked_by: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class PriorityReach:
+    """moves: (level before, level after) → customers, where the rule changes the level."""
+
+    total: int
+    fits: int
+    margin: int
+    moves: Mapping[tuple[int, int], int]
+
+    @property
+    def changes(self) -> int:
+        return sum(self.moves.values())
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Customers to look at, and how many each stands for."""
+
+    rows: QuerySet[CustomerFeatures]
+    total: int
+    looked_at: int
+
+    def scaled(self, count: int) -> int:
+        return round(count * self.total / self.looked_at) if self.looked_at else 0
+
+    def margin(self, count: int) -> int:
+        if self.looked_at in (0, self.total):
+            return 0
+        share = count / self.looked_at
+        finite = 1 - self.looked_at / self.total
+        error = math.sqrt(share * (1 - share) / self.looked_at * finite)
+        return max(1, math.ceil(_Z95 * error * self.total))
+
+
+def reach(rule: object = None, *, segment: Segment | None = None) -> Reach:
+    """Who fits a draft rule, a segment, or both together. Raises RuleError."""
+    node = _draft(rule, segment)
+    asked = _asked()
+    count = 0
+    tiers: Counter[str] = Counter()
+    sample: list[int] = []
+    for frame in _frames(asked):
+        evaluated = memberships.evaluate(frame, segments.definitions(language.segments_used(node)))
+        ids = evaluated["customer_id"].filter(_mask(node, evaluated)).to_list()
+        count += len(ids)
+        sample += ids[: SHOWN - len(sample)]
+        tiers.update(_tiers(ids))
+    names = dict(Customer.objects.filter(pk__in=sample).values_list("pk", "reference"))
+    return Reach(
+        count=asked.scaled(count),
+        total=asked.total,
+        share=count / asked.looked_at if asked.looked_at else 0.0,
+        margin=asked.margin(count),
+        by_tier={tier: asked.scaled(found) for tier, found in sorted(tiers.items())},
+        sample=tuple((key, names[key]) for key in sample if key in names),
+    )
+
+
+def campaign_reach(campaign: Campaign) -> CampaignReach:
+    """What a saved campaign would do if it ran today beside those that do."""
+    today = Shop.get().today()
+    running = [other for other in campaigns.in_effect(today) if other.pk != campaign.pk]
+    policy = policies.build([*running, campaign], [])
+    own = [index for index, c in enumerate(policy.candidates) if c.campaign.id == campaign.pk]
+    asked = _asked()
+    verdicts = {index: Counter[int]() for index in own}
+    winners: Counter[str] = Counter()
+    for frame in _frames(asked):
+        judged = _judged(frame, policy)
+        for index in own:
+            codes, counts = np.unique(judged.codes[:, index], return_counts=True)
+            verdicts[index].update(dict(zip(codes.tolist(), counts.tolist(), strict=True)))
+        winners.update(_winners_over(judged, policy, own))
+    reached = tuple(_rule_reach(policy, index, verdicts[index], asked) for index in own)
+    gets = sum(found[Verdict.WON] for found in verdicts.values())
+    return CampaignReach(
+        total=asked.total,
+        gets=asked.scaled(gets),
+        margin=asked.margin(gets),
+        cost_minor=sum(rule.cost_minor for rule in reached),
+        rules=reached,
+        outranked_by={name: asked.scaled(count) for name, count in winners.most_common()},
+    )
+
+
+def priority_reach(rule: ServicePriorityRule) -> PriorityReach:
+    """Whom a priority rule (saved or not) would give another level than the rules without it."""
+    others = list(
+        ServicePriorityRule.objects.filter(is_active=True).exclude(pk=rule.pk).select_related("segment")
+    )
+    with_rule = sorted([*others, rule], key=lambda one: (one.position, one.pk or 0))
+    after = policies.build([], with_rule)
+    before = policies.build([], sorted(others, key=lambda one: one.position))
+    asked = _asked()
+    fits = 0
+    moves: Counter[tuple[int, int]] = Counter()
+    column = with_rule.index(rule)
+    for frame in _frames(asked):
+        now, then = _judged(frame, after), _judged(frame, before)
+        answers = now.codes[:, column]
+        fits += int(np.isin(answers, (Verdict.PRIORITY_SET, Verdict.PRIORITY_AFTER)).sum())
+        moved = now.level != then.level
+        moves.update(zip(then.level[moved].tolist(), now.level[moved].tolist(), strict=True))
+    scaled = {move: asked.scaled(count) for move, count in sorted(moves.items())}
+    return PriorityReach(asked.total, asked.scaled(fits), asked.margin(fits), scaled)
+
+
+def _draft(rule: object, segment: Segment | None) -> Node:
+    parts: list[Node] = []
+    if segment is not None:
+        parts.append(language.parse({"field": f"segment.{segment.slug}", "op": "in"}))
+    if rule is not None or segment is None:
+        parts.append(language.parse(rule))
+    return parts[0] if len(parts) == 1 else Group("all", tuple(parts))
+
+
+def _asked() -> _Asked:
+    rows = stored_frames.classified()
+    total = rows.count()
+    if total <= EXACT_UP_TO:
+        return _Asked(rows, total, total)
+    hashed = rows.annotate(hashed=F("customer_id") * _HASH % _BITS)
+    picked = hashed.filter(hashed__lt=_BITS * SAMPLE // total)
+    return _Asked(picked, total, picked.count())
+
+
+def _frames(asked: _Asked) -> Iterator[pl.DataFrame]:
+    for ids in stored_frames.chunks(asked.rows, size=_CHUNK):
+        yield stored_frames.read(ids)
+
+
+def _mask(node: Node, frame: pl.DataFrame) -> pl.Series:
+    """Who fits; nobody outside profiling fits a rule that uses predictions."""
+    fits = rules.mask(node, frame, today=Shop.get().today())
+    return fits & frame["customer.is_profiled"] if language.uses_predictions(node) else fits
+
+
+def _tiers(ids: list[int]) -> Iterator[str]:
+    for start in range(0, len(ids), 1000):
+        yield from Customer.objects.filter(pk__in=ids[start : start + 1000]).values_list("tier", flat=True)
+
+
+def _judged(frame: pl.DataFrame, policy: Policy) -> Judged:
+    keys = dict(_holdout_keys(frame["customer_id"].to_list()))
+    evaluated = memberships.evaluate(frame, policy.definitions)
+    return judge(
+        evaluated,
+        policy,
+        today=Shop.get().today(),
+        keys=[keys[key] for key in frame["customer_id"].to_list()],
+    )
+
+
+def _holdout_keys(ids: list[int]) -> Iterator[tuple[int, str]]:
+    for pk, reference, key in bulk.values_in(
+        Customer.objects.all(), ids, "pk", "reference", "holdout_key", by="pk"
+    ):
+        yield pk, key or reference
+
+
+def _winners_over(judged: Judged, policy: Policy, own: list[int]) -> dict[str, int]:
+    """Campaigns that win where one of our rules fits but comes later."""
+    beaten = (judged.codes[:, own] == Verdict.OUTRANKED).any(axis=1)
+    found: Counter[str] = Counter()
+    for index in judged.winner[beaten].tolist():
+        if index not in own:
+            found[policy.candidates[index].campaign.name] += 1
+    return dict(found)
+
+
+def _rule_reach(policy: Policy, index: int, found: Mapping[int, int], asked: _Asked) -> RuleReach:
+    candidate = policy.candidates[index]
+    cost = _cost(policy, candidate.offer.id)
+
+    def count(*codes: Verdict) -> int:
+        return sum(found.get(code, 0) for code in codes)
+
+    gets = asked.scaled(count(Verdict.WON))
+    held_out = (Verdict.HELD_OUT_GLOBAL, Verdict.HELD_OUT_CAMPAIGN)
+    fitting = (Verdict.WON, Verdict.OUTRANKED, Verdict.NO_CONSENT, Verdict.OFFER_INACTIVE, *held_out)
+    return RuleReach(
+        rule_id=candidate.rule_id,
+        name=candidate.name,
+        offer=candidate.offer.name,
+        fits=asked.scaled(count(*fitting)),
+        gets=gets,
+        held_out=asked.scaled(count(*held_out)),
+        no_consent=asked.scaled(count(Verdict.NO_CONSENT)),
+        outranked=asked.scaled(count(Verdict.OUTRANKED)),
+        not_profiled=asked.scaled(count(Verdict.NOT_PROFILED)),
+        cost_minor=gets * cost,
+    )
+
+
+def _cost(policy: Policy, offer_id: int) -> int:
+    stored: Any = policy.content["campaigns"]
+    offers = (rule["offer"] for campaign in stored for rule in campaign["rules"])
+    return next(int(offer["cost_minor"]) for offer in offers if offer["id"] == offer_id)
