@@ -115,13 +115,17 @@ class _Asked:
 def reach(rule: object = None, *, segment: Segment | None = None) -> Reach:
     """Who fits a draft rule, a segment, or both together. Raises RuleError."""
     node = _draft(rule, segment)
+    used = segments.definitions(language.segments_used(node))
+    predicts = language.uses_predictions(node) or any(
+        d.predicts for d in used if d.slug in language.segments_used(node)
+    )
     asked = _asked()
     count = 0
     tiers: Counter[str] = Counter()
     sample: list[int] = []
     for frame in _frames(asked):
-        evaluated = memberships.evaluate(frame, segments.definitions(language.segments_used(node)))
-        ids = evaluated["customer_id"].filter(_mask(node, evaluated)).to_list()
+        evaluated = memberships.evaluate(frame, used)
+        ids = evaluated["customer_id"].filter(_mask(node, evaluated, predicts=predicts)).to_list()
         count += len(ids)
         sample += ids[: SHOWN - len(sample)]
         tiers.update(_tiers(ids))
@@ -209,10 +213,10 @@ def _frames(asked: _Asked) -> Iterator[pl.DataFrame]:
         yield stored_frames.read(ids)
 
 
-def _mask(node: Node, frame: pl.DataFrame) -> pl.Series:
+def _mask(node: Node, frame: pl.DataFrame, *, predicts: bool) -> pl.Series:
     """Who fits; nobody outside profiling fits a rule that uses predictions."""
     fits = rules.mask(node, frame, today=Shop.get().today())
-    return fits & frame["customer.is_profiled"] if language.uses_predictions(node) else fits
+    return fits & frame["customer.is_profiled"] if predicts else fits
 
 
 def _tiers(ids: list[int]) -> Iterator[str]:
