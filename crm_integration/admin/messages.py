@@ -26,8 +26,8 @@ from crm_integration.models import (
     RefusedDelivery,
 )
 from segmentation.admin.base import ReadOnlyAdmin, View, badge, post_only
-from segmentation.dashboard.words import STATE_TONES
-from segmentation.models import LeaseState
+from segmentation.dashboard.words import NOTHING, STATE_TONES, moment
+from segmentation.models import LeaseState, Shop
 
 SEE_BODY = "crm_integration.view_message_body"
 
@@ -254,8 +254,8 @@ class OutboundMessageAdmin(MessageAdmin):
         return self.may_repeat(request)
 
     @admin.display(description=_("next attempt"))
-    def next_try(self, message: OutboundMessage) -> Any:
-        return message.run_after if message.state == LeaseState.QUEUED else None
+    def next_try(self, message: OutboundMessage) -> str:
+        return moment(message.run_after, Shop.get()) if message.state == LeaseState.QUEUED else NOTHING
 
 
 @admin.register(RefusedDelivery)

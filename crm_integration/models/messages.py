@@ -94,7 +94,7 @@ class OutboundMessage(Leased):
         related_name="+",
         db_constraint=False,
     )
-    subject_version = models.BigIntegerField(default=0)
+    subject_version = models.BigIntegerField(_("version"), default=0)
     delivered_at = models.DateTimeField(_("delivered"), null=True, blank=True)
 
     class Meta(Leased.Meta):
