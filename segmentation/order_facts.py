@@ -15,7 +15,7 @@ from segmentation.serving import NO_ORDERS, NO_RECENT_ORDER
 
 
 def facts_of(events: pl.DataFrame, customers: pl.DataFrame, *, as_of: date, shop: Shop) -> pl.DataFrame:
-    """Rows and order of `customers` (with `is_profiled`): orders, spent_minor, first and last order, tenure."""
+    """Rows and order of `customers` (with `is_profiled`): orders, spent_minor, first and last order."""
     orders = counted_orders(events)
     bought = orders.group_by("customer_id").agg(
         pl.len().cast(pl.Int64).alias("orders"),
@@ -23,18 +23,10 @@ def facts_of(events: pl.DataFrame, customers: pl.DataFrame, *, as_of: date, shop
         pl.col("occurred_at").min().alias("first_order_at"),
         pl.col("occurred_at").max().alias("last_order_at"),
     )
-    seen = events.group_by("customer_id").agg(pl.col("occurred_at").min().alias("first_event_at"))
-    end = midnight(as_of, shop.zone)
-    known = pl.min_horizontal("signed_up_at", "first_event_at")
     return (
-        customers.select("customer_id", "signed_up_at", "is_profiled")
+        customers.select("customer_id", "is_profiled")
         .join(bought, on="customer_id", how="left", maintain_order="left")
-        .join(seen, on="customer_id", how="left", maintain_order="left")
-        .with_columns(
-            pl.col("orders", "spent_minor").fill_null(0),
-            (pl.lit(end) - known).dt.total_days().cast(pl.Float64).alias("tenure_days"),
-        )
-        .drop("first_event_at", "signed_up_at")
+        .with_columns(pl.col("orders", "spent_minor").fill_null(0))
     )
 
 

@@ -21,6 +21,14 @@ def lines(evaluation: Mapping[str, Mapping[str, Any]], *, name: str = "blend") -
             yield _metric_line(found, metric, name)
 
 
+def mean_lines(means: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Iterator[str]:
+    """Lines of figures averaged over origins: slug → model → metric."""
+    for slug, models in means.items():
+        yield slug
+        for name, metrics in models.items():
+            yield f"  {name:<10}" + " · ".join(f"{metric} {value:.4f}" for metric, value in metrics.items())
+
+
 def _metric_line(found: Mapping[str, Any], metric: str, name: str) -> str:
     own = found["metrics"][metric]
     parts = [f"  {metric:<18}{name} {own['value']:.4f} [{own['low']:.4f}, {own['high']:.4f}]"]

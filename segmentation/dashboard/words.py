@@ -47,6 +47,8 @@ ABSTAIN: dict[str, Text] = {
     "too_few_orders": gettext_lazy("No score: too few orders."),
     "not_profiled": gettext_lazy("No score: this customer is not profiled."),
     "no_model": gettext_lazy("No score: nothing has been learned yet."),
+    "no_order_in_365_days": gettext_lazy("No score: no order in the last 365 days."),
+    "model_outdated": gettext_lazy("No score: the model knows older features. Train again."),
 }
 PRIORITY_TONES = {1: "plain", 2: "plain", 3: "warn", 4: "bad"}
 STATE_TONES = {"queued": "plain", "running": "info", "done": "good", "failed": "bad", "cancelled": "warn"}
