@@ -1,0 +1,174 @@
+"""Segments as definitions: versions, circles, what uses what."""
+
+from __future__ import annotations
+
+import pytest
+
+from segmentation import memberships, segments
+from segmentation.models import (
+    Alert,
+    AttributeDefinition,
+    AuditEntry,
+    Membership,
+    MembershipChange,
+    Segment,
+    SegmentVersion,
+)
+from segmentation.models.customers import PriorityLevel
+from segmentation.rules.language import RuleError
+from segmentation.segments import SegmentInUse
+from tests.segmentation.decisions.shop import (
+    FREQUENT,
+    LEAVING,
+    TODAY,
+    campaign,
+    frame,
+    offer,
+    priority,
+    segment,
+)
+
+
+def inside(slug: str, op: str = "in") -> dict:
+    return {"field": f"segment.{slug}", "op": op}
+
+
+def test_saving_keeps_every_version_and_asks_for_a_refresh(nudges):
+    made = segment("frequent", FREQUENT)
+    segments.save_rule(made, LEAVING)
+    assert list(made.versions.order_by("number").values_list("number", flat=True)) == [1, 2]
+    assert made.version.rule == LEAVING
+    assert AuditEntry.objects.filter(action="segment.rule_saved").count() == 2
+
+
+def test_an_unchanged_rule_adds_no_version():
+    made = segment("frequent", FREQUENT)
+    segments.save_rule(made, {"field": "feature.orders_90d", "op": ">=", "value": 3.0})
+    assert SegmentVersion.objects.count() == 1
+
+
+def test_a_wrong_rule_changes_nothing():
+    made = segment("frequent", FREQUENT)
+    with pytest.raises(RuleError):
+        segments.save_rule(made, {"all": []})
+    assert SegmentVersion.objects.count() == 1
+
+
+def test_segments_may_not_refer_to_each_other_in_a_circle():
+    a, b = segment("a", FREQUENT), segment("b", inside("a"))
+    segment("c", {"none": [inside("b")]})
+    with pytest.raises(RuleError, match="itself"):
+        segments.save_rule(a, inside("a"))
+    with pytest.raises(RuleError, match="circle: .*→"):
+        segments.save_rule(a, {"any": [FREQUENT, inside("c", "not_in")]})
+    assert Segment.objects.get(slug="a").version.rule == FREQUENT
+    segments.save_rule(b, {"all": [inside("a"), LEAVING]})
+
+
+def test_a_used_segment_cannot_go_or_rest_and_says_who_uses_it():
+    made = segment("frequent", FREQUENT)
+    segment("other", inside("frequent"))
+    campaign("c", ({"any": [inside("frequent")]}, offer("a")))
+    priority(1, made, PriorityLevel.HIGH)
+    for attempt in (lambda: segments.delete(made), lambda: segments.set_active(made, False)):
+        with pytest.raises(SegmentInUse) as caught:
+            attempt()
+        assert caught.value.users == ("segment “Other”", "campaign “C”", "priority rule “Rule 1”")
+    assert Segment.objects.get(slug="frequent").is_active
+
+
+def test_an_unused_segment_goes_with_its_members():
+    made = segment("frequent", FREQUENT)
+    memberships.publish(memberships.evaluate(frame({"orders": 4}), today=TODAY), cause=1)
+    segments.delete(made)
+    assert not Segment.objects.exists()
+    assert not Membership.objects.exists()
+
+
+def test_definitions_come_after_what_they_refer_to_and_know_whether_they_predict():
+    segment("z", LEAVING)
+    segment("a", inside("z"))
+    segment("plain", FREQUENT)
+    found = {definition.slug: definition for definition in segments.definitions()}
+    assert list(found).index("z") < list(found).index("a")
+    assert {slug: d.predicts for slug, d in found.items()} == {"a": True, "z": True, "plain": False}
+    assert [d.slug for d in segments.definitions(["a"])] == ["z", "a"]
+    assert segments.dependents("z", segments.definitions()) == {"z", "a"}
+
+
+def test_a_segment_whose_column_is_gone_is_left_out_and_raises_an_alert_until_it_is_edited():
+    vip = AttributeDefinition.objects.create(slug="vip", label="VIP", kind="boolean")
+    made = segment("vips", {"field": "attribute.vip", "op": "is", "value": True})
+    vip.delete()
+    assert segments.definitions() == segments.definitions() == ()
+    assert Alert.objects.filter(resolved_at=None).count() == 1
+    segments.save_rule(made, FREQUENT)
+    assert not Alert.objects.filter(resolved_at=None).exists()
+    assert [d.slug for d in segments.definitions()] == ["vips"]
+
+
+def published(*rows: dict, cause: int = MembershipChange.Cause.BATCH):
+    return memberships.publish(memberships.evaluate(frame(*rows), today=TODAY), cause=cause)
+
+
+def members(slug: str) -> set[int]:
+    return set(Membership.objects.filter(segment__slug=slug).values_list("customer_id", flat=True))
+
+
+def test_only_the_difference_is_written_with_its_history():
+    segment("frequent", FREQUENT)
+    assert published({"orders": 4}, {"orders": 1}, {"orders": 3}).entered == {"frequent": 2}
+    since = dict(Membership.objects.values_list("customer_id", "pk"))
+    assert published({"orders": 4}, {"orders": 1}, {"orders": 3}).changes == 0
+    report = published({"orders": 5}, {"orders": 6}, {"orders": 0}, cause=MembershipChange.Cause.EVENT)
+    assert (report.entered, report.left) == ({"frequent": 1}, {"frequent": 1})
+    assert members("frequent") == {1, 2}
+    assert Membership.objects.get(customer_id=1).pk == since[1]
+    history = list(MembershipChange.objects.order_by("pk").values_list("customer_id", "entered", "cause"))
+    assert history == [(1, True, 1), (3, True, 1), (2, True, 2), (3, False, 2)]
+    assert Segment.objects.get(slug="frequent").member_count == 2
+
+
+def test_customers_outside_the_frame_are_left_alone():
+    segment("frequent", FREQUENT)
+    published({"orders": 4}, {"orders": 4})
+    evaluated = memberships.evaluate(frame({"orders": 1}), today=TODAY)
+    memberships.publish(evaluated, cause=1)
+    assert members("frequent") == {2}
+
+
+def test_segments_of_segments_follow_and_who_is_not_profiled_is_in_none_that_predicts():
+    segment("leaving", LEAVING)
+    segment("staying", {"none": [inside("leaving")]})
+    segment("both", {"all": [inside("staying", "not_in"), FREQUENT]})
+    published({"churn": 0.9, "orders": 4}, {"churn": 0.1}, {"churn": 0.9, "profiled": False, "orders": 4})
+    assert {slug: members(slug) for slug in ("leaving", "staying", "both")} == {
+        "leaving": {1},
+        "staying": {2},
+        "both": {1},
+    }
+
+
+def test_large_frames_leave_counting_to_the_end_of_the_run(monkeypatch):
+    monkeypatch.setattr(memberships, "COUNTED_AT_ONCE", 1)
+    segment("frequent", FREQUENT)
+    published({"orders": 4}, {"orders": 4})
+    assert Segment.objects.get().member_count == 0
+    memberships.recount()
+    fresh = Segment.objects.get()
+    assert fresh.member_count == 2
+    assert fresh.refreshed_at is not None
+
+
+def test_a_resting_segment_is_emptied_and_its_members_leave_in_the_history():
+    made = segment("frequent", FREQUENT)
+    published({"orders": 4})
+    segments.set_active(made, False)
+    memberships.refresh_segment(made.pk)
+    assert members("frequent") == set()
+    assert MembershipChange.objects.filter(entered=False, cause=MembershipChange.Cause.EDIT).count() == 1
+    assert Segment.objects.get().member_count == 0
+
+
+def test_refreshing_a_segment_that_is_gone_does_nothing():
+    assert memberships.refresh_segment(999).changes == 0
