@@ -17,6 +17,8 @@ from segmentation import imports, leases
 from segmentation.imports import mapping as mappings
 from segmentation.models import ImportRun
 
+_WIDE = 200  # columns where no terminal says how wide it is
+
 
 class ImportCommand(BaseCommand):
     kind: str
@@ -79,7 +81,8 @@ class ImportCommand(BaseCommand):
 
 
 def _console(stream: OutputWrapper) -> Console:
-    return Console(file=cast(IO[str], stream._out), markup=False)
+    file = cast(IO[str], stream._out)
+    return Console(file=file, markup=False, width=None if file.isatty() else _WIDE)
 
 
 @contextmanager

@@ -182,7 +182,7 @@ class _Records:
                 "found": found,
                 "expected": self.width,
             }
-        return _("The line is not valid UTF-8; save the file as UTF-8.")
+        return _("The line contains bytes that are not text; save the file as UTF-8.")
 
     def _reject(self, reason: str) -> None:
         record = self.lines.record

@@ -20,6 +20,7 @@ from segmentation.models import EventSource, Shop
 
 LINES = 20
 _CELL = 40
+_WHY = "\x00why"  # in a row: the next cell is the reason
 
 
 @dataclass(frozen=True)
@@ -112,14 +113,22 @@ def _customers(prepared: Plan, chunk: Chunk) -> Preview:
     sentence = _(
         "Of the first %(lines)d lines %(kept)d would be imported and %(rejected)d rejected. Nothing was written."
     ) % {"lines": len(chunk.frame) + len(chunk.rejects), "kept": len(people), "rejected": len(bad)}
-    headings = (_("line"), _("outcome"), _("customer"), _("country"), _("channel"), _("attributes"))
+    headings = (_("line"), _("outcome"), _("customer"), _("country"), _("channel"), _("attributes"), _("why"))
     return Preview(headings, _sorted([*rows, *(_reject_row(item) for item in bad)], len(headings)), sentence)
 
 
 def _reject_row(reject: Reject) -> tuple[str, ...]:
-    return (str(reject.line), _("rejected: %(reason)s") % {"reason": reject.reason})
+    return (str(reject.line), _("rejected"), _WHY, reject.reason)
 
 
 def _sorted(rows: list[tuple[str, ...]], width: int) -> tuple[tuple[str, ...], ...]:
+    """By line; what follows `_WHY` goes to the last column."""
     ordered = sorted(rows, key=lambda row: int(row[0]))
-    return tuple((*row, *[""] * (width - len(row))) for row in ordered)
+    return tuple(_widened(row, width) for row in ordered)
+
+
+def _widened(row: tuple[str, ...], width: int) -> tuple[str, ...]:
+    if _WHY not in row:
+        return (*row, *[""] * (width - len(row)))
+    position = row.index(_WHY)
+    return (*row[:position], *[""] * (width - position - 1), *row[position + 1 :])

@@ -134,6 +134,6 @@ def _foreign(head: bytes) -> str:
         return _("JSON")
     if start.startswith(b"<"):
         return _("XML or HTML")
-    if b"\x00" in head:
+    if b"\x00" in head.split(b"\n")[0]:  # in the headings; further down a NUL costs only its line
         return _("a binary file")
     return ""

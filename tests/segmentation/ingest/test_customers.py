@@ -43,7 +43,11 @@ def test_empty_values_change_nothing_and_new_ones_replace_the_old(record):
 
 def test_the_same_customer_twice_changes_nothing(record, now):
     news = NormalCustomer(
-        "C1", email="a@example.com", country="GB", attributes={"size": 3}, consents=(NormalConsent("marketing", "granted", T0),)
+        "C1",
+        email="a@example.com",
+        country="GB",
+        attributes={"size": 3},
+        consents=(NormalConsent("marketing", "granted", T0),),
     )
     record(news)
     before = Customer.objects.get().input_version
@@ -65,7 +69,9 @@ def test_somebody_told_about_twice_in_one_batch_keeps_the_later_word(record):
 def test_columns_of_the_shops_own_become_typed_attributes(record, now):
     record(
         NormalCustomer("C1", attributes={"Shoe size": 42, "vip": "yes", "since": "2020-02-03", "kind": "a"}),
-        NormalCustomer("C2", attributes={"Shoe size": "39.5", "vip": "no", "since": "2021-02-03", "kind": "b"}),
+        NormalCustomer(
+            "C2", attributes={"Shoe size": "39.5", "vip": "no", "since": "2021-02-03", "kind": "b"}
+        ),
         NormalCustomer("C3", attributes={"kind": "a"}),
         NormalCustomer("C4", attributes={"kind": "a"}),
     )
@@ -90,7 +96,9 @@ def test_a_value_holds_from_its_time_on(record):
 def test_a_value_that_does_not_fit_rejects_the_customer_with_the_reason(record):
     AttributeDefinition.objects.create(slug="size", label="Size", kind="number")
 
-    report = record(NormalCustomer("C1", attributes={"size": "large"}), NormalCustomer("C2", attributes={"size": 2}))
+    report = record(
+        NormalCustomer("C1", attributes={"size": "large"}), NormalCustomer("C2", attributes={"size": 2})
+    )
 
     assert [rejection.index for rejection in report.rejected] == [0]
     assert "large" in report.rejected[0].reason

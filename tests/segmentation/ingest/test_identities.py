@@ -3,7 +3,15 @@ from datetime import UTC, datetime
 import pytest
 
 from segmentation import consents, identities
-from segmentation.models import AuditEntry, Consent, Customer, CustomerIdentity, DueCustomer, Event, EventSource
+from segmentation.models import (
+    AuditEntry,
+    Consent,
+    Customer,
+    CustomerIdentity,
+    DueCustomer,
+    Event,
+    EventSource,
+)
 
 pytestmark = pytest.mark.django_db
 T0 = datetime(2024, 1, 1, tzinfo=UTC)
@@ -11,7 +19,9 @@ T0 = datetime(2024, 1, 1, tzinfo=UTC)
 
 @pytest.fixture
 def pair(shop):
-    older = Customer.objects.create(reference="old", created_at=datetime(2020, 1, 1, tzinfo=UTC), country="GB")
+    older = Customer.objects.create(
+        reference="old", created_at=datetime(2020, 1, 1, tzinfo=UTC), country="GB"
+    )
     newer = Customer.objects.create(
         reference="new", created_at=datetime(2023, 1, 1, tzinfo=UTC), channel="shop", signed_up_at=T0
     )
@@ -73,7 +83,9 @@ def test_an_older_survivor_keeps_its_own_place(pair):
 def test_the_strictest_consent_counts_while_merged(pair):
     survivor, other = pair
     Consent.objects.create(customer=survivor, purpose="profiling", status="granted", decided_at=T0)
-    Consent.objects.create(customer=other, purpose="profiling", status="denied", decided_at=T0.replace(year=2019))
+    Consent.objects.create(
+        customer=other, purpose="profiling", status="denied", decided_at=T0.replace(year=2019)
+    )
 
     identities.merge(survivor, other)
     assert not fresh(survivor).is_profiled

@@ -58,7 +58,9 @@ def test_an_order_becomes_a_customer_products_and_an_event_with_its_lines(record
     assert (report.created, report.repeated, report.customers_created) == (1, 0, 1)
     assert event.customer.reference == "C1"
     assert (event.amount_minor, event.quantity, event.line_count) == (3049, 3, 2)
-    assert [(item.product.external_id, item.quantity, item.amount_minor) for item in event.items.order_by("id")] == [
+    assert [
+        (item.product.external_id, item.quantity, item.amount_minor) for item in event.items.order_by("id")
+    ] == [
         ("P1", 2, 2050),
         ("P2", 1, 999),
     ]
@@ -211,7 +213,9 @@ def test_a_guest_with_a_known_email_joins_that_customer(record):
 
 
 def test_two_guest_orders_with_one_email_are_one_customer(record):
-    record(order("a", customer=None, email="new@example.com"), order("b", customer=None, email="NEW@example.com"))
+    record(
+        order("a", customer=None, email="new@example.com"), order("b", customer=None, email="NEW@example.com")
+    )
 
     assert Customer.objects.count() == 1
     assert contacts.find_by_email("new@example.com") == Customer.objects.get()
@@ -261,7 +265,11 @@ def test_words_are_sealed_under_the_customers_key(record):
 
 def test_categories_keep_their_numbers_and_the_65th_shares_a_bit(record):
     record(
-        order(items=tuple(NormalItem(f"P{n}", category=f"Category {n:02d}", amount=Decimal(1)) for n in range(64)))
+        order(
+            items=tuple(
+                NormalItem(f"P{n}", category=f"Category {n:02d}", amount=Decimal(1)) for n in range(64)
+            )
+        )
     )
 
     numbers = dict(Category.objects.values_list("name", "number"))
@@ -269,7 +277,9 @@ def test_categories_keep_their_numbers_and_the_65th_shares_a_bit(record):
     assert Event.objects.get().category_mask == 2**63 - 1
 
 
-def test_a_thousand_events_of_a_customer_are_one_waiting_rescore(record, nudges, django_capture_on_commit_callbacks):
+def test_a_thousand_events_of_a_customer_are_one_waiting_rescore(
+    record, nudges, django_capture_on_commit_callbacks
+):
     with django_capture_on_commit_callbacks(execute=True):
         record(*(order(f"o{n}", items=()) for n in range(1000)))
 

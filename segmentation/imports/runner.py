@@ -63,12 +63,13 @@ def work(import_run_id: int) -> ImportReport | None:
     row = claimed[0]
     try:
         prepared = plan.prepare(Request.from_json(row.kind, row.mapping), shop=Shop.get())
+    except ImportProblem as problem:
+        leases.fail(row, str(problem))
+        return None
+    try:
         return _perform(row, prepared, None)
     except ImportProblem:
-        row.refresh_from_db()
-        if not row.is_over:
-            raise
-        return None
+        return None  # told on the row
 
 
 @dataclass
