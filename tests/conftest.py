@@ -37,6 +37,12 @@ def nudges(settings):
     return jobs.sent
 
 
+@pytest.fixture(autouse=True)
+def _quick_passwords(settings):
+    """Signing in is not what the tests measure, and a real hash takes a second."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
 @pytest.fixture(scope="session")
 def public_data():
     """Folder of public data sets, or a skip that says how to get it."""
