@@ -10,10 +10,10 @@ from typing import Any
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from segmentation import bulk, consents, contacts
+from segmentation import bulk, consents, contacts, memberships
 from segmentation.batches import batches
 from segmentation.due import mark_due
-from segmentation.models import AuditEntry, Customer, CustomerIdentity, DueCustomer, Shop
+from segmentation.models import AuditEntry, Customer, CustomerIdentity, DueCustomer, MembershipChange, Shop
 from segmentation.normal import MAX_REFERENCE
 
 SHOP = "shop"  # the namespace of the ids that the shop itself uses: there the id is Customer.reference
@@ -140,6 +140,7 @@ def merge(survivor: Customer, other: Customer, *, actor: Any = None) -> None:
         followers = sorted(other.merged_from.values_list("pk", flat=True))
         Customer.objects.filter(pk__in=[other.pk, *followers]).update(merged_into=survivor)
         DueCustomer.objects.filter(customer__in=[other.pk, *followers]).delete()
+        memberships.leave_all([other.pk, *followers], cause=MembershipChange.Cause.EVENT)
         consents.refresh_profiled([survivor.pk])
         AuditEntry.record(
             "customer.merged",

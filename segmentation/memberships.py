@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from typing import Final
 
 import polars as pl
@@ -92,6 +92,21 @@ def refresh_segment(segment_id: int) -> MembershipReport:
                 total[slug] = total.get(slug, 0) + count
     recount(touched)
     return MembershipReport(entered, left)
+
+
+def leave_all(customer_ids: Sequence[int], *, cause: int) -> None:
+    """These customers leave every segment (they were merged into another). Needs a transaction."""
+    rows = list(bulk.values_in(Membership.objects.all(), customer_ids, "segment_id", "customer_id"))
+    left = pl.DataFrame(rows, schema=_PAIR, orient="row")
+    _write(left.clear(), left, cause=cause)
+    by_slug = dict(Segment.objects.filter(pk__in=left["segment_id"].unique()).values_list("slug", "pk"))
+    _adjust_counts(MembershipReport({}, _by_slug(left, by_slug)), by_slug)
+
+
+def stale_segment_ids(*, older_than: timedelta) -> list[int]:
+    """Segments whose rule or switch changed at least this long ago without their members having been worked out."""
+    stale = Segment.objects.filter(refreshed_at__isnull=True, version__created_at__lt=Now() - older_than)
+    return list(stale.order_by("pk").values_list("pk", flat=True))
 
 
 def recount(slugs: Sequence[str] | frozenset[str] | None = None) -> None:

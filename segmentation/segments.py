@@ -90,8 +90,8 @@ def save_rule(segment: Segment, rule: object, *, by: Any = None) -> SegmentVersi
         version = SegmentVersion.objects.create(
             segment=segment, number=newest + 1, rule=canonical, created_by=author
         )
-        segment.version = version
-        segment.save(update_fields=["version"])
+        segment.version, segment.refreshed_at = version, None
+        segment.save(update_fields=["version", "refreshed_at"])
         alerts.resolve(_alert_key(segment.slug))
         AuditEntry.record("segment.rule_saved", segment, actor=by, version=version.number)
         enqueue(Job.REFRESH_SEGMENT, segment_id=segment.pk)
@@ -105,8 +105,8 @@ def set_active(segment: Segment, active: bool, *, by: Any = None) -> None:
             _refuse_when_used(segment)
         if segment.is_active == active:
             return
-        segment.is_active = active
-        segment.save(update_fields=["is_active"])
+        segment.is_active, segment.refreshed_at = active, None
+        segment.save(update_fields=["is_active", "refreshed_at"])
         AuditEntry.record("segment.switched", segment, actor=by, active=active)
         enqueue(Job.REFRESH_SEGMENT, segment_id=segment.pk)
 

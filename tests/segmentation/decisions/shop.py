@@ -53,8 +53,8 @@ SHORT = {
 
 def frame(*rows: dict) -> pl.DataFrame:
     """One row a customer (made when new, ids from 1), the usual values where a row says nothing."""
-    for number in range(1, len(rows) + 1):
-        Customer.objects.get_or_create(pk=number, defaults={"reference": f"c{number}"})
+    people = [Customer(pk=number, reference=f"c{number}") for number in range(1, len(rows) + 1)]
+    Customer.objects.bulk_create(people, ignore_conflicts=True)
     full = [
         {"customer_id": number, **USUAL, **{SHORT.get(name, name): value for name, value in row.items()}}
         for number, row in enumerate(rows, start=1)

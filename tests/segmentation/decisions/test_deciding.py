@@ -193,7 +193,6 @@ def test_a_frame_of_no_customers_decides_nothing():
 def test_a_large_frame_is_written_like_a_small_one(size):
     campaign("c", (FREQUENT, offer("a")))
     priority(1, LEAVING, PriorityLevel.HIGH)
-    Customer.objects.bulk_create([Customer(pk=n, reference=f"c{n}") for n in range(1, size + 1)])
     decided = run(*({"orders": 4 * (n % 2), "churn": n % 2} for n in range(size)))
     assert len(decided) == Decision.objects.count() == size
     assert Customer.objects.filter(current_offer__slug="a").count() == size // 2

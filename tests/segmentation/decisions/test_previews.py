@@ -158,12 +158,25 @@ def test_a_wrong_draft_is_refused(shop_with_orders):
 
 def test_a_large_shop_is_sampled_with_a_margin_that_holds_the_truth(shop_with_orders, monkeypatch):
     classify()
-    monkeypatch.setattr(previews, "EXACT_UP_TO", 5)
-    monkeypatch.setattr(previews, "SAMPLE", 6)
+    rare, often = (CustomerFeatures.objects.get(customer__reference=name) for name in ("c1", "c12"))
+    people = Customer.objects.bulk_create(Customer(reference=f"copy{n}") for n in range(988))
+    CustomerFeatures.objects.bulk_create(
+        CustomerFeatures(
+            customer=person,
+            as_of=like.as_of,
+            catalogue_version=like.catalogue_version,
+            context_id=like.context_id,
+            vector=like.vector,
+        )
+        for number, person in enumerate(people)
+        for like in [often if number % 4 == 0 else rare]
+    )
+    monkeypatch.setattr(previews, "EXACT_UP_TO", 500)
+    monkeypatch.setattr(previews, "SAMPLE", 300)
     found = previews.reach(FREQUENT)
-    assert not found.is_exact
-    assert found.total == CUSTOMERS
-    assert abs(found.count - 10) <= max(found.margin, 1)
+    assert (found.total, found.is_exact) == (1000, False)
+    assert 0 < found.margin < 80
+    assert abs(found.count - (247 + 10)) <= found.margin
     assert found == previews.reach(FREQUENT)
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
-from segmentation import memberships, segments
+from segmentation import identities, memberships, segments
 from segmentation.models import (
     Alert,
     AttributeDefinition,
     AuditEntry,
+    Customer,
     Membership,
     MembershipChange,
     Segment,
@@ -172,3 +175,22 @@ def test_a_resting_segment_is_emptied_and_its_members_leave_in_the_history():
 
 def test_refreshing_a_segment_that_is_gone_does_nothing():
     assert memberships.refresh_segment(999).changes == 0
+
+
+def test_who_is_merged_into_another_leaves_every_segment():
+    segment("frequent", FREQUENT)
+    published({"orders": 4}, {"orders": 4})
+    identities.merge(Customer.objects.get(pk=1), Customer.objects.get(pk=2))
+    assert members("frequent") == {1}
+    assert Segment.objects.get().member_count == 1
+    assert MembershipChange.objects.filter(customer_id=2, entered=False).count() == 1
+
+
+def test_a_segment_whose_refresh_was_lost_is_found_until_it_is_refreshed():
+    made = segment("frequent", FREQUENT)
+    assert memberships.stale_segment_ids(older_than=timedelta(minutes=1)) == []
+    assert memberships.stale_segment_ids(older_than=-timedelta(minutes=1)) == [made.pk]
+    memberships.refresh_segment(made.pk)
+    assert memberships.stale_segment_ids(older_than=-timedelta(minutes=1)) == []
+    segments.set_active(made, False)
+    assert memberships.stale_segment_ids(older_than=-timedelta(minutes=1)) == [made.pk]
