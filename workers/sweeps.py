@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import structlog
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from crm_integration import inbox, outbox
-from segmentation import leases, scoring_runs, training_runs
+from segmentation import campaigns, leases, memberships, scoring_runs, training_runs
 from segmentation.jobs import Job, enqueue
 from segmentation.models import (
     DueCustomer,
     ImportRun,
+    Leased,
     LeaseState,
     ScoringRun,
     ScoringShard,
@@ -29,6 +31,8 @@ log = structlog.get_logger(__name__)
 BATCH = 500
 # A row this late has probably lost its message; fresher ones still have a nudge on its way.
 LATE = timedelta(seconds=10)
+# A refresh of a large shop takes a while; only one that was surely lost is asked for again.
+STALE_SEGMENT = timedelta(minutes=10)
 NIGHTLY_HOUR = 2
 
 
@@ -48,10 +52,12 @@ def nudge_late_rows() -> None:
         enqueue(Job.RUN_TRAINING, run_id=run_id)
     for import_run_id in _late(ImportRun).values_list("pk", flat=True)[:BATCH]:
         enqueue(Job.IMPORT_FILE, import_run_id=import_run_id)
+    for segment_id in memberships.stale_segment_ids(older_than=STALE_SEGMENT):
+        enqueue(Job.REFRESH_SEGMENT, segment_id=segment_id)
     training_runs.release_abandoned()
 
 
-def _late(model: type[ScoringShard] | type[TrainingRun] | type[ImportRun]):  # type: ignore[no-untyped-def]
+def _late(model: type[Leased]) -> QuerySet[Any]:
     waiting = Q(state=LeaseState.QUEUED, run_after__lt=Now() - LATE)
     return model._default_manager.filter(waiting | Q(state=LeaseState.RUNNING, lease_until__lt=Now()))
 
