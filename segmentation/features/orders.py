@@ -7,6 +7,8 @@ import polars as pl
 from segmentation.kinds import EventKind
 
 PLACED, CHANGED, CANCELLED = EventKind.ORDER_PLACED, EventKind.ORDER_CHANGED, EventKind.ORDER_CANCELLED
+# Columns that say when; `day` is added by facts.py.
+MOMENT = ("occurred_at", "day")
 ORDER_KINDS = (int(PLACED), int(CHANGED), int(CANCELLED))
 
 
@@ -27,10 +29,11 @@ def _newest_versions(orders: pl.DataFrame) -> pl.DataFrame:
     tied = pl.col("order_hash") != 0
     alone = orders.filter(~tied, pl.col("kind") == int(PLACED))
     versions = orders.filter(tied)
+    moment = [name for name in MOMENT if name in orders.columns]
     newest = versions.group_by("customer_id", "order_hash", maintain_order=True).agg(
-        pl.col("occurred_at").first(),
+        *(pl.col(name).first() for name in moment),
         (pl.col("kind") == int(CANCELLED)).any().alias("cancelled"),
-        pl.exclude("customer_id", "order_hash", "occurred_at", "kind").last(),
+        pl.exclude("customer_id", "order_hash", "kind", *moment).last(),
     )
     kept = newest.filter(~pl.col("cancelled")).with_columns(pl.lit(int(PLACED), dtype=pl.Int16).alias("kind"))
     both = pl.concat([alone, kept.select(orders.columns)])

@@ -52,12 +52,12 @@ def read_events(
     end = connection.ops.adapt_datetimefield_value(instant)
     table = connection.ops.quote_name(Event._meta.db_table)
     frame = event_rows.fetch(table, f"{where} AND occurred_at < %s AND {visible}", [*values, end, *more])
-    frame = _with_order_hash(table, frame)
     if selection.hidden:
         frame = frame.filter(~pl.col("customer_id").is_in(list(selection.hidden)))
     if selection.absorbed:
         frame = frame.with_columns(pl.col("customer_id").replace(selection.absorbed))
         frame = frame.sort("customer_id", "occurred_at", "id")
+    frame = _with_order_hash(table, frame)
     nothing = pl.lit(None, dtype=EVENTS["sentiment"]).alias("sentiment")
     return frame.with_columns(nothing).select(list(EVENTS))
 
