@@ -81,6 +81,10 @@ class HouseAdmin(ModelAdmin):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return HouseChangeList
 
+    def get_prepopulated_fields(self, request: HttpRequest, obj: Any = None) -> dict[str, Any]:
+        """A short name is suggested once; afterwards rules and runs refer to it."""
+        return super().get_prepopulated_fields(request, obj) if obj is None else {}
+
     def extra_urls(self) -> list[tuple[str, View, str]]:
         """(route, view, name): served under this model's address, for staff only."""
         return []
@@ -137,6 +141,9 @@ class ReadOnlyAdmin(HouseAdmin):
 
     list_disable_select_all = True
     actions: Any = None
+
+    def add_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        raise PermissionDenied
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

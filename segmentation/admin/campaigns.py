@@ -10,15 +10,17 @@ from django.core.exceptions import ValidationError
 from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotFound, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _t
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import StackedInline
 
-from segmentation import campaigns, holdouts
-from segmentation.admin.base import HouseAdmin, View, badge, post_only
+from segmentation import campaigns, holdouts, previews
+from segmentation.admin.base import HouseAdmin, View, badge, post_only, requires
 from segmentation.admin.rule_widget import RuleField, RuleWidget
+from segmentation.dashboard import previews as shown
 from segmentation.dashboard import segment_page, words
 from segmentation.models import Campaign, CampaignRule, HoldoutGroup, Offer, ServicePriorityRule, Shop
 from segmentation.models.customers import PriorityLevel
@@ -79,7 +81,10 @@ class CampaignAdmin(HouseAdmin):
     )
 
     def extra_urls(self) -> list[tuple[str, View, str]]:
-        return [("<int:pk>/move/<slug:status>/", self.move_view, "move")]
+        return [
+            ("<int:pk>/move/<slug:status>/", self.move_view, "move"),
+            ("<int:pk>/reach/", self.reach_view, "reach"),
+        ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Campaign]:
         rules = CampaignRule.objects.select_related("offer").order_by("position")
@@ -126,6 +131,14 @@ class CampaignAdmin(HouseAdmin):
                 request, _t("The campaign is now: %(state)s") % {"state": campaign.get_status_display()}
             )
         return self.back_to(campaign)
+
+    def reach_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """A panel of the open page: what the saved campaign would do today."""
+        requires(request, "segmentation.view_campaign")
+        campaign = get_object_or_404(Campaign, pk=pk)
+        found = previews.campaign_reach(campaign)
+        context = shown.campaign(found, Shop.get().base_currency)
+        return TemplateResponse(request, "tierwise/campaign_reach.html", context)
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
@@ -178,6 +191,16 @@ class ServicePriorityRuleAdmin(HouseAdmin):
     list_display_links = ("name",)
     list_select_related = ("segment",)
     fields = (("position", "name"), ("level", "is_active"), "handling", "segment", "condition")
+    change_form_outer_before_template = "tierwise/priority_status.html"
+
+    def extra_urls(self) -> list[tuple[str, View, str]]:
+        return [("<int:pk>/reach/", self.reach_view, "reach")]
+
+    def reach_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        requires(request, "segmentation.view_servicepriorityrule")
+        rule = get_object_or_404(ServicePriorityRule.objects.select_related("segment"), pk=pk)
+        context = shown.priority(previews.priority_reach(rule))
+        return TemplateResponse(request, "tierwise/priority_reach.html", context)
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

@@ -8,6 +8,7 @@ from django.contrib import admin, messages
 from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import get_object_or_404
+from django.utils.decorators import method_decorator
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
@@ -156,7 +157,7 @@ class CustomerAdmin(ReadOnlyAdmin):
             contact=contact,
         )
 
-    @never_cache
+    @method_decorator(never_cache)
     def contact_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Contact data is shown on request only, and every look is written down."""
         requires(request, "segmentation.view_customer")

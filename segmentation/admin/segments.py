@@ -112,9 +112,6 @@ class SegmentAdmin(HouseAdmin):
         # Rules refer to segments by their short name.
         return ("slug",) if obj is not None else ()
 
-    def get_prepopulated_fields(self, request: HttpRequest, obj: Any = None) -> dict[str, Any]:
-        return {} if obj is not None else super().get_prepopulated_fields(request, obj)
-
     def changeform_view(
         self,
         request: HttpRequest,

@@ -9,15 +9,16 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
+from segmentation import previews
 from segmentation.dashboard import words
+from segmentation.dashboard.charts import Table
 from segmentation.models import Segment
+from segmentation.models.customers import PriorityLevel
 from segmentation.rules.language import RuleError
 
 
 def answer(request: HttpRequest) -> dict[str, Any]:
     """Body: {"rule": JSON or null, "segment": id or null}. Either the reach or {"problem": {path, message}}."""
-    from segmentation import previews
-
     try:
         asked = json.loads(request.body or b"{}")
         segment = Segment.objects.filter(pk=asked["segment"]).first() if asked.get("segment") else None
@@ -29,11 +30,10 @@ def answer(request: HttpRequest) -> dict[str, Any]:
     return shown(found)
 
 
-def shown(reach: Any) -> dict[str, Any]:
+def shown(reach: previews.Reach) -> dict[str, Any]:
     return {
         "count": words.number(reach.count),
-        "sentence": _("%(share)s of %(total)s customers that have been classified")
-        % {"share": words.percent(reach.share, 1), "total": words.number(reach.total)},
+        "sentence": _reach_sentence(reach),
         "tiers": [
             {"label": str(words.tier(tier)), "count": count, "shown": words.number(count)}
             for tier, count in reach.by_tier.items()
@@ -42,6 +42,59 @@ def shown(reach: Any) -> dict[str, Any]:
             {"reference": reference, "url": reverse("admin:segmentation_customer_change", args=[pk])}
             for pk, reference in reach.sample
         ],
+    }
+
+
+def _reach_sentence(reach: previews.Reach) -> str:
+    if not reach.total:
+        return _("No customer has been classified yet; classify first to see numbers.")
+    given = {"share": words.percent(reach.share, 1), "total": words.number(reach.total)}
+    if reach.is_exact:
+        return _("%(share)s of %(total)s classified customers") % given
+    return _("%(share)s of %(total)s classified customers, give or take %(margin)s (from a sample)") % {
+        **given,
+        "margin": words.number(reach.margin),
+    }
+
+
+def campaign(reach: previews.CampaignReach, currency: str) -> dict[str, Any]:
+    """Context of the panel “if it ran today”."""
+    headers = (
+        _("Rule"),
+        _("Offer"),
+        _("Fits"),
+        _("Gets it"),
+        _("Held out"),
+        _("No consent"),
+        _("Another comes first"),
+    )
+    rows = tuple(
+        (rule.name or f"#{number}", rule.offer, *map(words.number, (rule.fits, rule.gets, rule.held_out)),
+         words.number(rule.no_consent), words.number(rule.outranked))
+        for number, rule in enumerate(reach.rules, start=1)
+    )  # fmt: skip
+    return {
+        "total": words.number(reach.total),
+        "gets": words.number(reach.gets),
+        "margin": words.number(reach.margin) if reach.margin else "",
+        "cost": words.money(reach.cost_minor, currency, whole=True),
+        "table": Table(headers, rows),
+        "outranked_by": [(name, words.number(count)) for name, count in reach.outranked_by.items()],
+    }
+
+
+def priority(reach: previews.PriorityReach) -> dict[str, Any]:
+    """Context of the panel of a priority rule."""
+    moves = [
+        (PriorityLevel(before).label, PriorityLevel(after).label, words.number(count))
+        for (before, after), count in reach.moves.items()
+    ]
+    return {
+        "total": words.number(reach.total),
+        "fits": words.number(reach.fits),
+        "margin": words.number(reach.margin) if reach.margin else "",
+        "changes": words.number(reach.changes),
+        "moves": moves,
     }
 
 

@@ -36,3 +36,14 @@ document.addEventListener("DOMContentLoaded", () => {
     },
   });
 });
+
+/* A panel whose content takes a moment to work out: the page is there first. */
+document.addEventListener("DOMContentLoaded", () => {
+  for (const panel of document.querySelectorAll("[data-panel-url]")) {
+    fetch(panel.dataset.panelUrl, { credentials: "same-origin" })
+      .then((response) => (response.ok ? response.text() : Promise.reject(response.status)))
+      .then((html) => { panel.innerHTML = html; })
+      .catch(() => { panel.textContent = panel.dataset.panelFailed; })
+      .finally(() => panel.removeAttribute("aria-busy"));
+  }
+});
