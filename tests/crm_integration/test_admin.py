@@ -7,7 +7,6 @@ from django.contrib.auth.models import Permission
 from django.urls import reverse
 
 from crm_integration import connections, inbox, outbox, signatures
-from crm_integration.connections import Door
 from crm_integration.models import Connection, InboundMessage, OutboundMessage, RefusedDelivery
 from segmentation.jobs import Job
 from tests.crm_integration import fixtures
