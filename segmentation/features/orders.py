@@ -26,14 +26,18 @@ def counted_orders(events: pl.DataFrame) -> pl.DataFrame:
 
 
 def _newest_versions(orders: pl.DataFrame) -> pl.DataFrame:
-    tied = pl.col("order_hash") != 0
-    alone = orders.filter(~tied, pl.col("kind") == int(PLACED))
-    versions = orders.filter(tied)
+    """Only orders that a change or cancellation names are tied, so no other customer's rows matter."""
+    names = ["customer_id", "order_hash"]
+    touched = orders.filter(pl.col("kind") != int(PLACED), pl.col("order_hash") != 0).select(names).unique()
+    alone = orders.filter(pl.col("kind") == int(PLACED)).join(
+        touched, on=names, how="anti", maintain_order="left"
+    )
+    versions = orders.join(touched, on=names, how="semi", maintain_order="left")
     moment = [name for name in MOMENT if name in orders.columns]
-    newest = versions.group_by("customer_id", "order_hash", maintain_order=True).agg(
+    newest = versions.group_by(names, maintain_order=True).agg(
         *(pl.col(name).first() for name in moment),
         (pl.col("kind") == int(CANCELLED)).any().alias("cancelled"),
-        pl.exclude("customer_id", "order_hash", "kind", *moment).last(),
+        pl.exclude(*names, "kind", *moment).last(),
     )
     kept = newest.filter(~pl.col("cancelled")).with_columns(pl.lit(int(PLACED), dtype=pl.Int16).alias("kind"))
     both = pl.concat([alone, kept.select(orders.columns)])

@@ -49,6 +49,13 @@ def test_orders_of_different_customers_are_not_tied_by_a_common_number():
     ) == [(1, 300)]  # fmt: skip
 
 
+def test_orders_under_one_number_stay_apart_until_a_change_names_it():
+    twice = (order(9, 3, order_hash=1), order(8, 4, order_hash=1))
+    assert _orders(*twice) == [(1, 300), (1, 400)]
+    assert _orders(*twice, _change(2, 9, customer=2, order_hash=1)) == [(1, 300), (1, 400), (2, 900)]
+    assert _orders(*twice, _change(2, 9, order_hash=1)) == [(1, 900)]
+
+
 def test_other_events_are_no_orders():
     assert counted_orders(events_frame([event(Kind.VIEWED, 3)])).is_empty()
     assert counted_orders(events_frame([])).columns == events_frame([]).columns

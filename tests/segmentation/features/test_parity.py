@@ -57,7 +57,7 @@ def _bits(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(pl.col(pl.Float64).reinterpret(signed=True))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=35, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(EVENTS)
 def test_batch_chunk_and_single_customer_agree_to_the_last_bit(rows):
     events = events_frame(rows)
@@ -69,7 +69,7 @@ def test_batch_chunk_and_single_customer_agree_to_the_last_bit(rows):
     assert_frame_equal(whole, _bits(single), check_exact=True)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(EVENTS)
 def test_events_at_or_after_the_day_change_nothing(rows):
     events = events_frame(rows)
@@ -85,10 +85,10 @@ def test_many_heavy_buyers_agree_with_each_of_them_alone():
             "occurred_at": CUT - timedelta(days=1 + (key * 37 + n * 11) % 700),
             "amount_minor": 100 + n,
         }
-        for key in range(1, 200)
+        for key in range(1, 100)
         for n in range(key % 40 + 1)
     ]
-    events, ids = events_frame(rows).sort("customer_id", "occurred_at"), list(range(1, 200))
+    events, ids = events_frame(rows).sort("customer_id", "occurred_at"), list(range(1, 100))
     alone = [_features(events.filter(pl.col("customer_id") == key), [key]) for key in ids]
     assert_frame_equal(_bits(_features(events, ids)), _bits(pl.concat(alone)), check_exact=True)
 
