@@ -6,6 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from crm_integration import roles as door_roles
 from segmentation import roles
 
 
@@ -15,6 +16,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             groups = roles.install()
+            door_roles.install()
         except LookupError as error:
             raise CommandError(str(error)) from error
         for group in groups:

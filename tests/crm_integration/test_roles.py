@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth.models import Group
+from django.core.management import call_command
+
+pytestmark = pytest.mark.django_db
+
+
+def permissions(name, app):
+    rows = Group.objects.get(name=name).permissions.filter(content_type__app_label=app)
+    return set(rows.values_list("codename", flat=True))
+
+
+def test_roles_see_the_doors_and_only_administrators_change_them(capsys):
+    call_command("install_roles")
+    call_command("install_roles")
+    assert "view_inboundmessage" in permissions("Analyst", "crm_integration")
+    assert "change_inboundmessage" not in permissions("Auditor", "crm_integration")
+    for name in Group.objects.values_list("name", flat=True):
+        assert not {"change_connection", "view_message_body"} & permissions(name, "crm_integration")
+    assert "view_customer" in permissions("Analyst", "segmentation")
