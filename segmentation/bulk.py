@@ -10,19 +10,28 @@ the transaction.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import polars as pl
-from django.db import connection, models
+from django.db import connection, models, transaction
 from django.db.models import QuerySet
+from django.db.models.expressions import RawSQL
 
 # Below this many rows PostgreSQL gets arrays in one statement; above it a COPY into a temporary table is quicker.
 COPY_FROM: Final = 1000
 # Ids in one IN list.
 IDS_A_QUERY: Final = 5000
-_PLAIN = (models.IntegerField, models.FloatField, models.CharField, models.TextField, models.BooleanField)
+_PLAIN = (
+    models.IntegerField,
+    models.FloatField,
+    models.CharField,
+    models.TextField,
+    models.BooleanField,
+    models.BinaryField,
+)
 
 Rows = pl.DataFrame | Iterable[Sequence[Any]]
 
@@ -110,8 +119,16 @@ def values_in(
 ) -> Iterator[tuple[Any, ...]]:
     """`queryset.values_list(*columns)` for the rows whose `by` is among `ids`, in IN lists of a bearable length."""
     for start in range(0, len(ids), IDS_A_QUERY):
-        part = queryset.filter(**{f"{by}__in": ids[start : start + IDS_A_QUERY]})
+        part = queryset.filter(**{f"{by}__in": _among(ids[start : start + IDS_A_QUERY])})
         yield from part.values_list(*columns).iterator(chunk_size=IDS_A_QUERY)
+
+
+def _among(keys: Sequence[int] | Sequence[str]) -> RawSQL:
+    """The keys as one parameter: Django looks at every member of a list, which takes longer than the query."""
+    if connection.vendor == "sqlite":
+        return RawSQL("SELECT value FROM json_each(%s)", [json.dumps(list(keys))])
+    kind = "text" if keys and isinstance(keys[0], str) else "bigint"
+    return RawSQL(f"SELECT unnest(%s::{kind}[])", [list(keys)])
 
 
 def _fields(model: type[models.Model], columns: Sequence[str]) -> list[models.Field[Any, Any]]:
@@ -125,10 +142,14 @@ def _prepared(
     fields: Sequence[models.Field[Any, Any]], columns: Sequence[str], rows: Rows
 ) -> list[tuple[Any, ...]]:
     """Rows in the shape the driver wants; dates, JSON and the like go through the field."""
-    values: Iterable[Sequence[Any]] = (
-        rows.select(list(columns)).iter_rows() if isinstance(rows, pl.DataFrame) else rows
-    )
     special = {index: field for index, field in enumerate(fields) if not _is_plain(field)}
+    values: Iterable[Sequence[Any]] = rows if not isinstance(rows, pl.DataFrame) else ()
+    if isinstance(rows, pl.DataFrame):
+        frame, ready = _with_times(rows.select(list(columns)))
+        special = {index: field for index, field in special.items() if index not in ready}
+        if not special:
+            return frame.rows()
+        values = frame.iter_rows()
     if not special:
         return [tuple(row) for row in values]
     memo: dict[tuple[int, Any], Any] = {}
@@ -138,11 +159,22 @@ def _prepared(
     ]
 
 
+def _with_times(frame: pl.DataFrame) -> tuple[pl.DataFrame, set[int]]:
+    """UTC columns as the driver takes them, all at once, and their positions; SQLite keeps times as text."""
+    utc = [
+        name
+        for name, kind in frame.schema.items()
+        if isinstance(kind, pl.Datetime) and kind.time_zone == "UTC"
+    ]
+    if connection.vendor == "sqlite":
+        text = pl.col(utc).dt.strftime("%Y-%m-%d %H:%M:%S%.6f").str.strip_suffix(".000000")
+        frame = frame.with_columns(text)
+    return frame, {frame.columns.index(name) for name in utc}
+
+
 def _is_plain(field: models.Field[Any, Any]) -> bool:
     target = field.target_field if isinstance(field, models.ForeignKey) else field
-    return isinstance(target, _PLAIN) or (
-        isinstance(target, models.BinaryField) and connection.vendor != "sqlite"
-    )
+    return isinstance(target, _PLAIN)
 
 
 def _adapt(field: models.Field[Any, Any], index: int, value: Any, memo: dict[tuple[int, Any], Any]) -> Any:
@@ -201,11 +233,13 @@ def _from_source(fields: Sequence[models.Field[Any, Any]], values: list[tuple[An
             )
             return max(cursor.rowcount, 0)
         definition = ", ".join(f"{name} {kind}" for name, kind in zip(names, types, strict=True))
-        cursor.execute(f"CREATE TEMPORARY TABLE bulk_rows ({definition}) ON COMMIT DROP")
-        _copy(cursor, f"COPY bulk_rows ({', '.join(names)}) FROM STDIN", values)
-        cursor.execute(sql.replace("{source}", "bulk_rows"))
-        written = max(cursor.rowcount, 0)
-        cursor.execute("DROP TABLE bulk_rows")
+        # The temporary table lives as long as the transaction.
+        with transaction.atomic(savepoint=False):
+            cursor.execute(f"CREATE TEMPORARY TABLE bulk_rows ({definition}) ON COMMIT DROP")
+            _copy(cursor, f"COPY bulk_rows ({', '.join(names)}) FROM STDIN", values)
+            cursor.execute(sql.replace("{source}", "bulk_rows"))
+            written = max(cursor.rowcount, 0)
+            cursor.execute("DROP TABLE bulk_rows")
         return written
 
 
