@@ -171,7 +171,7 @@ def _write(computed: Computed, *, cause: int, on_decided: OnDecided | None) -> S
     pinned = computed.pinned
     fresh = _fresh_rows(computed)
     stale = computed.frame["customer_id"].filter(pl.Series(~fresh))
-    kept = computed.keep(np.flatnonzero(fresh))
+    kept = computed if fresh.all() else computed.keep(np.flatnonzero(fresh))
     ids = kept.frame["customer_id"].to_list()
     if not ids:
         return ScoredReport(stale=tuple(stale.to_list()))

@@ -10,6 +10,7 @@ import hashlib
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
@@ -88,7 +89,7 @@ def save(estimator: Estimator, directory: Path) -> Manifest:
     manifest = Manifest(
         estimator=estimator.name,
         files={name: _sha256(directory / name) for name in _names(directory)},
-        libraries={"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
+        libraries=_libraries(),
     )
     storage.write_json(directory / MANIFEST, manifest.to_json())
     return manifest
@@ -123,6 +124,11 @@ def digest(directory: Path) -> str:
 def files(directory: Path) -> dict[str, Path]:
     """Every file of a sealed folder, manifest included, by its path below the folder."""
     return {name: directory / name for name in _names(directory)}
+
+
+@lru_cache(maxsize=1)
+def _libraries() -> Mapping[str, str]:
+    return {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}
 
 
 def _class(name: str) -> Any:

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, time, timedelta
 
 import numpy as np
 
+from segmentation import bulk
 from segmentation.kinds import EventKind
 from segmentation.models import Customer, Event, EventSource, Shop
 
@@ -26,7 +27,8 @@ def build(customers: int = 300, *, seed: int = 1, today: date = TODAY, days: int
     )
     start = datetime.combine(today - timedelta(days=days), time(12), tzinfo=UTC)
     events = [event for person in people for event in _life(person, source, rng, start, days)]
-    Event.objects.bulk_create(events, batch_size=2000)
+    names = [field.attname for field in Event._meta.concrete_fields if field.attname != "id"]
+    bulk.insert(Event, names, [tuple(getattr(event, name) for name in names) for event in events])
     return shop
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from django.core.management import call_command
 
 from segmentation import targets, training, training_runs
 from tests.support import mini_shop
