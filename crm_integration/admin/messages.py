@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -98,7 +99,7 @@ class MessageAdmin(ReadOnlyAdmin):
     def may_repeat(self, request: HttpRequest) -> bool:
         return request.user.has_perm(f"crm_integration.change_{self.opts.model_name}")
 
-    def again_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+    def again_view(self, request: HttpRequest, pk: int) -> HttpResponseBase:
         return post_only(f"crm_integration.change_{self.opts.model_name}")(type(self)._again)(
             self, request, pk
         )
