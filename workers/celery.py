@@ -8,11 +8,18 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("POLARS_MAX_THREADS", os.environ.get("POLARS_MAX_THREADS", "2"))
 
-from celery import Celery, signals
+import django
+from celery import Celery
+from django.apps import apps
 from django.conf import settings
 from kombu import Exchange, Queue
+from kombu.transport import TRANSPORT_ALIASES
 
 from workers import queues, schedule
+
+if not apps.ready:  # under the celery command; its transport needs the models
+    django.setup()
+TRANSPORT_ALIASES["embedded"] = "workers.transport:Transport"
 
 app = Celery("tierwise")
 _broker = settings.CELERY_BROKER_URL
@@ -22,9 +29,9 @@ _is_amqp = _broker.startswith(("amqp", "pyamqp"))
 def _queue(name: str) -> Queue:
     """RabbitMQ gets quorum queues: a message is on disk before it is confirmed, and endless redelivery stops."""
     arguments = {"x-queue-type": "quorum", "x-delivery-limit": 5} if _is_amqp else None
-    return Queue(
-        name, Exchange(name, type="direct", durable=True), routing_key=name, queue_arguments=arguments
-    )
+    full = queues.full_name(name)
+    exchange = Exchange(full, type="direct", durable=True)
+    return Queue(full, exchange, routing_key=full, queue_arguments=arguments)
 
 
 def _transport_options() -> dict[str, object]:
@@ -38,7 +45,8 @@ def _transport_options() -> dict[str, object]:
 
 
 app.conf.update(
-    broker_url=_broker,
+    # A host name only silences a warning; the embedded broker has none.
+    broker_url="embedded://database" if _broker.startswith("embedded") else _broker,
     broker_connection_timeout=1,
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
@@ -53,8 +61,7 @@ app.conf.update(
     task_default_queue=queues.full_name("default"),
     task_queues=[_queue(name) for name in queues.QUEUES],
     task_routes={
-        job.value: {"queue": policy.queue, "routing_key": policy.queue}
-        for job, policy in queues.POLICIES.items()
+        job.value: {"queue": queues.full_name(policy.queue)} for job, policy in queues.POLICIES.items()
     },
     worker_prefetch_multiplier=1,
     worker_concurrency=int(os.environ.get("CONCURRENCY", "2")),
@@ -71,9 +78,3 @@ app.conf.update(
     beat_schedule=schedule.BEAT,
     imports=["workers.tasks"],
 )
-
-if _broker.startswith("embedded"):
-
-    @signals.worker_init.connect
-    def _register_transport(**kwargs: object) -> None:
-        import workers.transport  # noqa: F401

@@ -23,8 +23,6 @@ def send(job: Job, ids: dict[str, int]) -> None:
     from workers.celery import app
     from workers.queues import POLICIES, full_name
 
-    if app.conf.broker_url.startswith("embedded"):
-        import workers.transport  # noqa: F401
     try:
         app.send_task(
             job.value, kwargs=ids, queue=full_name(POLICIES[job].queue), retry=False, ignore_result=True

@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from crm_integration import inbox, outbox
-from segmentation import campaigns, leases, memberships, scoring_runs, training_runs
+from segmentation import leases, memberships, scoring_runs, training_runs
 from segmentation.jobs import Job, enqueue
 from segmentation.models import (
     DueCustomer,

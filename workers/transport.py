@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from kombu.transport import TRANSPORT_ALIASES, virtual
+from kombu.transport import virtual
 from kombu.utils.json import dumps, loads
 
 from workers.models import QueuedMessage
@@ -236,6 +236,3 @@ class Transport(virtual.Transport):
     def close_connection(self, connection: Any) -> None:
         super().close_connection(connection)
         self.store.close()
-
-
-TRANSPORT_ALIASES["embedded"] = "workers.transport:Transport"

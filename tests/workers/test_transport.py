@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 from kombu import Connection, Queue
 
-import workers.transport  # noqa: F401
+import workers.celery  # noqa: F401
 from workers.models import QueuedMessage
 from workers.transport import MAX_DELIVERIES, Store
 
@@ -21,7 +21,7 @@ QUEUE = Queue("score")
 def broker():
     if connection.vendor == "sqlite" and connection.is_in_memory_db():
         pytest.skip("an in-memory database cannot be shared by two connections")
-    with Connection("embedded://") as open_connection:
+    with Connection("embedded://database") as open_connection:
         yield open_connection
 
 

@@ -79,17 +79,19 @@ def send_order(site: str, connection: Connection) -> str:
     """Post a signed first order of a new customer; returns the customer's reference."""
     reference = f"DEMO-{secrets.token_hex(4)}"
     body = json.dumps(_order(reference)).encode()
-    message_id, now = f"msg_{secrets.token_hex(8)}", int(time.time())
-    headers = {
-        "Content-Type": "application/json",
-        "webhook-id": message_id,
-        "webhook-timestamp": str(now),
-        "webhook-signature": signatures.sign(connection.inbound_secret, message_id, now, body),
-    }
+    headers = signatures.headers(
+        [connection.inbound_secret],
+        message_id=f"msg_{secrets.token_hex(8)}",
+        timestamp=int(time.time()),
+        body=body,
+    )
     with requests.Session() as session:
         session.trust_env = False
         answer = session.post(
-            f"{site}/hooks/{connection.slug}/", data=body, headers=headers, timeout=PAGE_SECONDS
+            f"{site}/hooks/{connection.slug}/",
+            data=body,
+            headers={**headers, "Content-Type": "application/json"},
+            timeout=PAGE_SECONDS,
         )
     if answer.status_code != requests.codes.accepted:
         raise DemoError(f"the webhook answered {answer.status_code}: {answer.text[:200]}")
@@ -112,8 +114,8 @@ def _order(reference: str) -> dict[str, Any]:
         "type": "order.placed",
         "timestamp": moment.isoformat(),
         "data": {
-            "id": f"order-{reference}",
-            "customer": {"id": reference},
+            "order_id": f"order-{reference}",
+            "customer": reference,
             "occurred_at": (moment - timedelta(seconds=1)).isoformat(),
             "currency": shop.base_currency,
             "amount": "39.80",
