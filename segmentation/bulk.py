@@ -127,8 +127,9 @@ def _among(keys: Sequence[int] | Sequence[str]) -> RawSQL:
     """The keys as one parameter: Django looks at every member of a list, which takes longer than the query."""
     if connection.vendor == "sqlite":
         return RawSQL("SELECT value FROM json_each(%s)", [json.dumps(list(keys))])
-    kind = "text" if keys and isinstance(keys[0], str) else "bigint"
-    return RawSQL(f"SELECT unnest(%s::{kind}[])", [list(keys)])
+    if keys and isinstance(keys[0], str):
+        return RawSQL("SELECT unnest(%s::text[])", [list(keys)])
+    return RawSQL("SELECT unnest(%s::bigint[])", [list(keys)])
 
 
 def _fields(model: type[models.Model], columns: Sequence[str]) -> list[models.Field[Any, Any]]:

@@ -36,7 +36,7 @@ def decision_frame(
         *(customers[name] for name in customers.columns if name.startswith("attribute.")),
         customers["country"].alias("customer.country"),
         customers["channel"].alias("customer.channel"),
-        facts["tenure_days"].alias("customer.tenure_days"),
+        features["tenure_days"].alias("customer.tenure_days"),
         facts["is_profiled"].alias("customer.is_profiled"),
         *_consent_columns(ids),
     ]

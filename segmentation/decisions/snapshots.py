@@ -44,7 +44,7 @@ def write(frame: pl.DataFrame, fields: Sequence[str], *, as_of: date) -> dict[Ke
     _extend({key: known[key] for key in rows if key in known}, rows)
     fresh = [(*key, as_of, pack(values)) for key, values in rows.items() if key not in known]
     columns = ("customer_id", "input_version", "as_of", "content")
-    bulk.insert(InputSnapshot, columns, fresh, on_conflict="ignore")
+    bulk.insert(InputSnapshot, columns, fresh)
     return {
         key: pk for key, (pk, _content) in (known | _known([row[:2] for row in fresh], ids_only=True)).items()
     }

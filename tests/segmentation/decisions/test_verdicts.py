@@ -33,7 +33,7 @@ from tests.segmentation.decisions.shop import (
 
 
 def verdicts(customer_id: int = 1) -> list[Verdict]:
-    decision = Decision.objects.filter(customer_id=customer_id).order_by("pk").last()
+    decision = Decision.objects.filter(customer_id=customer_id).latest("pk")
     return [Verdict(code) for code in bytes(decision.verdicts)]
 
 

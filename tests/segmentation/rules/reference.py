@@ -27,7 +27,7 @@ def fits(rule: dict, row: dict, today: date) -> bool:
         return True
     if rule["field"] == "customer.country":
         found = found.lower()
-        value = [item.lower() for item in value] if isinstance(value, list) else value.lower()
+        value = [item.lower() for item in value] if isinstance(value, list) else str(value).lower()
     if rule["field"] == "attribute.birthday":
         return _date(found, op, value, today)
     return _plain(found, op, value)
