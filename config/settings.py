@@ -92,11 +92,10 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
     }
     # A file, not memory: the embedded broker and worker processes open the database themselves.
     _database["TEST"] = {"NAME": str(Path(tempfile.gettempdir()) / f"tierwise-test-{os.getpid()}.sqlite3")}
-elif _database["ENGINE"] == "django.db.backends.postgresql":
-    _database["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE", default=60)
-    _database["CONN_HEALTH_CHECKS"] = True
-else:
+elif _database["ENGINE"] != "django.db.backends.postgresql":
     raise ImproperlyConfigured("DATABASE_URL must name SQLite or PostgreSQL")
+_database["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE", default=60)
+_database["CONN_HEALTH_CHECKS"] = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Background work ------------------------------------------------------------------------------

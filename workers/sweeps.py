@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from crm_integration import inbox, outbox
-from segmentation import leases, memberships, scoring_runs, training_runs
+from segmentation import campaigns, leases, memberships, scoring_runs, training_runs
 from segmentation.jobs import Job, enqueue
 from segmentation.models import (
     DueCustomer,
@@ -37,7 +37,7 @@ NIGHTLY_HOUR = 2
 
 
 def nudge_late_rows() -> None:
-    """Re-nudge every kind of row that is due and late, or whose claim ran out."""
+    """Re-nudge every kind of row that is due and late, or whose claim ran out; campaigns start and end on their days."""
     for message_id in inbox.due_ids(limit=BATCH):
         enqueue(Job.PROCESS_INBOUND, message_id=message_id)
     if outbox.due_ids(limit=1):
@@ -55,6 +55,7 @@ def nudge_late_rows() -> None:
     for segment_id in memberships.stale_segment_ids(older_than=STALE_SEGMENT):
         enqueue(Job.REFRESH_SEGMENT, segment_id=segment_id)
     training_runs.release_abandoned()
+    campaigns.advance(Shop.get().today())
 
 
 def _late(model: type[Leased]) -> QuerySet[Any]:

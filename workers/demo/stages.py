@@ -18,6 +18,8 @@ from crm_integration import connections
 from crm_integration.connections import Door
 from crm_integration.models import Connection
 from segmentation import imports, scoring_runs, simulator, starter, targets, training_runs
+from segmentation.imports import presets
+from segmentation.imports.mapping import event_mapping
 from segmentation.models import Event, ImportRun, LeaseState, ModelSlot, ScoringRun, Shop, TrainingRun
 from workers.demo.processes import DemoError, Process
 from workers.demo.progress import Steps, follow
@@ -83,6 +85,16 @@ def _is_imported(request: imports.Request) -> bool:
     if done is None or done.finished_at is None or not request.path.exists():
         return False
     return request.path.stat().st_mtime < done.finished_at.timestamp()
+
+
+def adopt_file_defaults(request: imports.Request) -> None:
+    """A new installation takes over the currency and time zone that the file's preset or mapping names."""
+    if Event.objects.exists():
+        return
+    said = presets.events(request.preset) if request.preset else event_mapping(request.mapping or {})
+    shop = Shop.get()
+    shop.base_currency, shop.time_zone = said.currency or shop.base_currency, said.time_zone or shop.time_zone
+    shop.save(update_fields=["base_currency", "time_zone"])
 
 
 def stop_the_clock(steps: Steps) -> None:

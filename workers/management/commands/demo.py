@@ -89,6 +89,7 @@ class Command(BaseCommand):
         if options["file"]:
             mapping = read_json(options["mapping"]) if options["mapping"] else None
             request = Request(path=options["file"], preset=options["preset"], mapping=mapping)
+            stages.adopt_file_defaults(request)
             stages.import_file(self.steps, "Importing events", request)
             stages.stop_the_clock(self.steps)
             return
