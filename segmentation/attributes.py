@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime
 from django.utils.text import slugify
 from django.utils.translation import gettext as _
 
+from segmentation import bulk
 from segmentation.batches import batches
 from segmentation.models import AttributeDefinition, AttributeValue
 
@@ -130,21 +131,15 @@ def write(values: Iterable[DatedValue]) -> set[int]:
     wanted = {(value.customer_id, value.definition_id, value.valid_from): value for value in values}
     history = _history({key[0] for key in wanted}, {key[1] for key in wanted})
     changed = [value for value in wanted.values() if _is_news(value, history)]
-    AttributeValue.objects.bulk_create(
-        [
-            AttributeValue(
-                customer_id=value.customer_id,
-                definition_id=value.definition_id,
-                valid_from=value.valid_from,
-                number=value.value.number,
-                text=value.value.text,
-            )
-            for value in changed
-        ],
-        update_conflicts=True,
-        unique_fields=["customer", "definition", "valid_from"],
-        update_fields=["number", "text"],
-        batch_size=1000,
+    rows = [
+        (value.customer_id, value.definition_id, value.valid_from, value.value.number, value.value.text)
+        for value in changed
+    ]
+    bulk.insert(
+        AttributeValue,
+        ("customer_id", "definition_id", "valid_from", "number", "text"),
+        rows,
+        on_conflict=bulk.Update(keys=("customer", "definition", "valid_from"), columns=("number", "text")),
     )
     return {value.customer_id for value in changed}
 

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from django.db.models import Q
 
+from segmentation import bulk
 from segmentation.batches import batches
 from segmentation.models import Consent, Customer, Shop
 from segmentation.models.shop import ProfilingBasis
@@ -24,13 +25,11 @@ def record(answers: Mapping[int, Iterable[NormalConsent]], *, source: str) -> se
     }
     known = _known(sorted(answers))
     fresh = {key: status for key, status in rows.items() if key not in known}
-    Consent.objects.bulk_create(
-        [
-            Consent(customer_id=key[0], purpose=key[1], decided_at=key[2], status=status, source=source[:64])
-            for key, status in fresh.items()
-        ],
-        ignore_conflicts=True,
-        batch_size=500,
+    bulk.insert(
+        Consent,
+        ("customer_id", "purpose", "decided_at", "status", "source"),
+        [(*key, status, source[:64]) for key, status in fresh.items()],
+        on_conflict="ignore",
     )
     stricter = {
         key

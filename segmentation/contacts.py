@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from datetime import date
 
 import orjson
 from cryptography.fernet import Fernet
+from django.utils import timezone
 
-from segmentation import crypto
+from segmentation import bulk, crypto
 from segmentation.batches import batches
 from segmentation.models import ContactData, Customer
 
@@ -62,8 +63,13 @@ def write_many(contacts: Mapping[int, Contact]) -> set[int]:
                 new.append(_sealed_new(customer_id, said[customer_id]))
             elif _reseal(row, said[customer_id]):
                 changed.append(row)
-    ContactData.objects.bulk_create(new, batch_size=500)
-    ContactData.objects.bulk_update(changed, ["sealed", "email_index", "updated_at"], batch_size=200)
+    now = timezone.now()
+    columns = ("customer_id", "data_key", "sealed", "email_index", "updated_at")
+    rows = [
+        [(row.pk, row.data_key, row.sealed, row.email_index, now) for row in part] for part in (new, changed)
+    ]
+    bulk.insert(ContactData, columns, rows[0])
+    bulk.update(ContactData, columns, rows[1], keys=("customer_id",))
     return {row.pk for row in (*new, *changed)}
 
 
@@ -126,7 +132,7 @@ def _sealed_new(customer_id: int, contact: Contact) -> ContactData:
     return ContactData(
         customer_id=customer_id,
         data_key=crypto.encrypt(key),
-        sealed=Fernet(key).encrypt(orjson.dumps(asdict(contact))),
+        sealed=Fernet(key).encrypt(orjson.dumps(contact)),
         email_index=email_index(contact.email),
     )
 
@@ -136,6 +142,6 @@ def _reseal(row: ContactData, contact: Contact) -> bool:
     after = before.updated(contact)
     if after == before:
         return False
-    row.sealed = crypto.seal(bytes(row.data_key), orjson.dumps(asdict(after)))
+    row.sealed = crypto.seal(bytes(row.data_key), orjson.dumps(after))
     row.email_index = email_index(after.email)
     return True

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from django.db import transaction
 
-from segmentation import attributes, consents, contacts, crypto, event_store, identities, products
+from segmentation import attributes, bulk, consents, contacts, crypto, event_store, identities, products
 from segmentation.due import mark_due
 from segmentation.models import AttributeDefinition, Customer, Event, EventSource, Shop
 from segmentation.models.shop import minor_digits
@@ -311,7 +311,11 @@ def _profiles(people: Mapping[int, NormalCustomer]) -> set[int]:
         row.signed_up_at = said.signed_up_at or row.signed_up_at
         if before != (row.country, row.channel, row.signed_up_at):
             changed.append(row)
-    Customer.objects.bulk_update(changed, ["country", "channel", "signed_up_at"], batch_size=200)
+    bulk.update(
+        Customer,
+        ("id", "country", "channel", "signed_up_at"),
+        [(row.pk, row.country, row.channel, row.signed_up_at) for row in changed],
+    )
     return {row.pk for row in changed}
 
 

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from django.db.models import Max
 
+from segmentation import bulk
 from segmentation.batches import batches
 from segmentation.models import Category, Product
 from segmentation.normal import MAX_CATEGORY, MAX_PRODUCT_NAME
@@ -114,4 +115,8 @@ def _fill(known: list[Product], seen: Mapping[str, SeenProduct], categories: Map
         if (name, category, first) != (row.name, row.category, row.first_seen_at):
             row.name, row.category, row.first_seen_at = name, category, first
             changed.append(row)
-    Product.objects.bulk_update(changed, ["name", "category", "first_seen_at"], batch_size=200)
+    bulk.update(
+        Product,
+        ("id", "name", "category_id", "first_seen_at"),
+        [(row.pk, row.name, row.category_id, row.first_seen_at) for row in changed],
+    )
