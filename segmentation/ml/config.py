@@ -21,13 +21,13 @@ class TrainingConfig:
     hidden: tuple[int, ...] = (128, 128)
     ensemble: int = 8
     dropout: float = 0.1
-    embedding_bins: int = 16
-    embedding_width: int = 8
+    embedding_bins: int = 8
+    embedding_width: int = 4
     # Its optimiser
-    epochs: int = 40
-    patience: int = 6
+    epochs: int = 10
+    patience: int = 4
     batch_size: int = 512
-    learning_rate: float = 2e-3
+    learning_rate: float = 5e-3
     weight_decay: float = 3e-3
     value_weight: float = 0.3
     # Splits and the decision on classes
@@ -52,7 +52,9 @@ class TrainingConfig:
 
 
 PRESETS: dict[str, TrainingConfig] = {
-    "fast": TrainingConfig(preset="fast", network="mlp", hidden=(256, 128), ensemble=1, learning_rate=1e-3),
+    "fast": TrainingConfig(
+        preset="fast", network="mlp", hidden=(256, 128), ensemble=1, epochs=12, learning_rate=3e-3
+    ),
     "default": TrainingConfig(preset="default"),
 }
 PLANNED_PRESETS = ("sequence", "gpu")

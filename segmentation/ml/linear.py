@@ -36,7 +36,7 @@ class LinearClassifier:
         if len(present) == 1:
             bias[present] = 0.0
             return cls(centre, spread, weights, bias)
-        model = LogisticRegression(C=INVERSE_RIDGE, max_iter=2000, tol=1e-6)
+        model = LogisticRegression(C=INVERSE_RIDGE, max_iter=300, tol=1e-4)
         model.fit((x - centre) / spread, labels.astype(np.int64))
         if len(present) == 2:
             # scikit-learn keeps one row of coefficients for two classes.
