@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import date
 from zoneinfo import ZoneInfo
 
@@ -13,8 +13,6 @@ from segmentation.features.days import day_number, local_days
 from segmentation.features.orders import counted_orders
 from segmentation.features.streams import DAY_BITS, Stream
 from segmentation.kinds import EventKind
-
-Arrays = Mapping[str, np.ndarray]
 
 # A cart is abandoned when no order follows on its day or the days after, once those are over.
 CART_GRACE_DAYS = 3
@@ -36,24 +34,48 @@ SERVICE = (
     EventKind.OFFER_REDEEMED,
 )
 
+IS_BROWSING, IS_SERVICE = (np.isin(np.arange(max(EventKind) + 1), kinds) for kinds in (BROWSING, SERVICE))
+
+
+class Rows:
+    """Columns of a frame as arrays (integers as int64), at some of its rows; taken when asked for."""
+
+    def __init__(self, frame: pl.DataFrame, index: np.ndarray | None = None) -> None:
+        self._frame, self._index = frame, index
+        self._taken: dict[str, np.ndarray] = {}
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self._taken:
+            column = self._frame[name]
+            values = (
+                column.to_numpy()
+                if column.dtype.is_float()
+                else column.to_numpy().astype(np.int64, copy=False)
+            )
+            self._taken[name] = values if self._index is None else values[self._index]
+        return self._taken[name]
+
+    def where(self, mask: np.ndarray) -> Rows:
+        """The rows of the frame where the mask holds."""
+        return Rows(self._frame, np.flatnonzero(mask))
+
 
 def streams(events: pl.DataFrame, *, customers: pl.Series, as_of: date, zone: ZoneInfo) -> dict[str, Stream]:
     """Streams by name, of the facts before `as_of` of the given customers, which are sorted ids."""
     ids, today = customers.to_numpy(), day_number(as_of)
     known = _known(events, ids=ids, today=today, zone=zone)
-    orders = _arrays(counted_orders(known))
-    others = _arrays(known)
+    orders, others = Rows(counted_orders(known)), Rows(known)
     kind = others["kind"]
 
-    def build(rows: Arrays, columns: Callable[[Arrays], dict[str, np.ndarray]]) -> Stream:
+    def build(rows: Rows, columns: Callable[[Rows], dict[str, np.ndarray]]) -> Stream:
         return Stream(len(ids), today, rows["position"], rows["day"], columns(rows))
 
     built = {"orders": build(orders, _order_columns)}
-    built["returns"] = build(_take(others, kind == EventKind.REFUNDED), _return_columns)
-    built["browsing"] = build(_take(others, np.isin(kind, BROWSING)), _browsing_columns)
-    carts = _take(others, kind == EventKind.CART_ADDED)
+    built["returns"] = build(others.where(kind == EventKind.REFUNDED), _return_columns)
+    built["browsing"] = build(others.where(IS_BROWSING[kind]), _browsing_columns)
+    carts = others.where(kind == EventKind.CART_ADDED)
     built["carts"] = build(carts, lambda rows: _cart_columns(rows, orders=built["orders"]))
-    built["service"] = build(_take(others, np.isin(kind, SERVICE)), _service_columns)
+    built["service"] = build(others.where(IS_SERVICE[kind]), _service_columns)
     built["any"] = build(others, lambda rows: {"any_day": rows["day"]})
     return built
 
@@ -63,8 +85,11 @@ def _known(events: pl.DataFrame, *, ids: np.ndarray, today: int, zone: ZoneInfo)
     instants = events["occurred_at"].dt.timestamp("us").to_numpy()
     day = local_days(instants, zone)
     position, ours = _positions(events["customer_id"].to_numpy(), ids)
-    frame = events.with_columns(pl.Series("position", position), pl.Series("day", day))
     keep = ours & (day < today)
+    key = (position[keep] << DAY_BITS) + day[keep]
+    if (key[1:] < key[:-1]).any():
+        raise ValueError("Events must be sorted by customer and time.")
+    frame = events.with_columns(pl.Series("position", position), pl.Series("day", day))
     return frame if keep.all() else frame.filter(pl.Series(keep))
 
 
@@ -81,17 +106,7 @@ def _positions(customer: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.nd
     return np.repeat(place, lengths), np.repeat(inside, lengths)
 
 
-def _arrays(frame: pl.DataFrame) -> dict[str, np.ndarray]:
-    names = ("position", "day", "kind", "amount_minor", "discount_minor", "quantity", "line_count")
-    arrays = {name: frame[name].to_numpy().astype(np.int64, copy=False) for name in names}
-    return arrays | {"category_mask": frame["category_mask"].to_numpy(), "rating": frame["rating"].to_numpy()}
-
-
-def _take(rows: Arrays, mask: np.ndarray) -> dict[str, np.ndarray]:
-    return {name: values[mask] for name, values in rows.items()}
-
-
-def _new_day(rows: Arrays) -> np.ndarray:
+def _new_day(rows: Rows) -> np.ndarray:
     """1 on the first row of each customer's day."""
     position, day = rows["position"], rows["day"]
     new = np.ones(len(day), dtype=np.int64)
@@ -99,7 +114,7 @@ def _new_day(rows: Arrays) -> np.ndarray:
     return new
 
 
-def _gaps(rows: Arrays) -> np.ndarray:
+def _gaps(rows: Rows) -> np.ndarray:
     """Days since the customer's order day before, on the first row of an order day; else 0."""
     position, day = rows["position"], rows["day"]
     gaps = np.zeros(len(day), dtype=np.int64)
@@ -107,7 +122,7 @@ def _gaps(rows: Arrays) -> np.ndarray:
     return gaps
 
 
-def _order_columns(rows: Arrays) -> dict[str, np.ndarray]:
+def _order_columns(rows: Rows) -> dict[str, np.ndarray]:
     gaps, new_day = _gaps(rows), _new_day(rows)
     # The last known gap, carried to later orders of the same day.
     position = np.maximum.accumulate(np.where(new_day == 1, np.arange(len(gaps)), 0))
@@ -128,7 +143,7 @@ def _order_columns(rows: Arrays) -> dict[str, np.ndarray]:
     }
 
 
-def _return_columns(rows: Arrays) -> dict[str, np.ndarray]:
+def _return_columns(rows: Rows) -> dict[str, np.ndarray]:
     return {
         "returns": np.ones_like(rows["day"]),
         "return_day": rows["day"],
@@ -136,7 +151,7 @@ def _return_columns(rows: Arrays) -> dict[str, np.ndarray]:
     }
 
 
-def _browsing_columns(rows: Arrays) -> dict[str, np.ndarray]:
+def _browsing_columns(rows: Rows) -> dict[str, np.ndarray]:
     kind = rows["kind"]
     views = (kind == EventKind.VIEWED).astype(np.int64)
     return {
@@ -150,7 +165,7 @@ def _browsing_columns(rows: Arrays) -> dict[str, np.ndarray]:
     }
 
 
-def _cart_columns(rows: Arrays, *, orders: Stream) -> dict[str, np.ndarray]:
+def _cart_columns(rows: Rows, *, orders: Stream) -> dict[str, np.ndarray]:
     """Carts of a day count as one. `cart_open` is 1 while no order has followed."""
     position, day = rows["position"], rows["day"]
     order_key = (orders.position << DAY_BITS) + orders.day
@@ -166,7 +181,7 @@ def _cart_columns(rows: Arrays, *, orders: Stream) -> dict[str, np.ndarray]:
     }
 
 
-def _service_columns(rows: Arrays) -> dict[str, np.ndarray]:
+def _service_columns(rows: Rows) -> dict[str, np.ndarray]:
     kind = rows["kind"]
     review = kind == EventKind.REVIEWED
     rated = review & ~np.isnan(rows["rating"])

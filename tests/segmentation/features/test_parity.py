@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
@@ -100,6 +101,19 @@ def test_rows_come_in_the_order_of_the_customers():
     found = _features(events, [3, 2, 1])
     assert found["customer_id"].to_list() == [3, 2, 1]
     assert found["orders_lifetime"].to_list() == [0.0, 1.0, 0.0]
+
+
+@pytest.mark.parametrize("column", ["customer_id", "occurred_at"])
+def test_events_that_are_not_sorted_are_refused(column):
+    rows = [
+        {"customer_id": key, "kind": 1, "occurred_at": CUT - timedelta(days=9 - key), "amount_minor": 5}
+        for key in (1, 2)
+    ]
+    events = events_frame(rows)
+    if column == "occurred_at":
+        events = events.with_columns(customer_id=pl.lit(1, dtype=pl.Int64))
+    with pytest.raises(ValueError, match="sorted"):
+        _features(events.reverse(), [1, 2])
 
 
 def test_an_event_one_microsecond_before_midnight_counts_and_one_at_midnight_does_not():
