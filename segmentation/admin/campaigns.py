@@ -48,7 +48,9 @@ class WhomForm(forms.ModelForm):
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
         if not self.errors and cleaned.get("segment") is None and cleaned.get("condition") is None:
-            raise ValidationError(_("Choose a segment or add a condition, so that it is clear who is meant."))
+            self.add_error(
+                "segment", _("Choose a segment or add a condition, so that it is clear who is meant.")
+            )
         return cleaned
 
 

@@ -9,7 +9,7 @@ from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import get_object_or_404
 from django.utils.decorators import method_decorator
-from django.utils.html import format_html_join
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
@@ -28,6 +28,8 @@ from segmentation.models import (
     Shop,
 )
 
+SEGMENTS_SHOWN = 2
+
 
 @admin.register(Customer)
 class CustomerAdmin(ReadOnlyAdmin):
@@ -36,7 +38,7 @@ class CustomerAdmin(ReadOnlyAdmin):
         "tier_badge",
         "risk_words",
         "segment_names",
-        "current_offer",
+        "offer",
         "priority_badge",
         "last_order",
         "orders",
@@ -93,7 +95,7 @@ class CustomerAdmin(ReadOnlyAdmin):
         return super().changelist_view(request, extra_context)
 
     # --- columns
-    @admin.display(description=_("value tier"), ordering="tier")
+    @admin.display(description=_("tier"), ordering="tier")
     def tier_badge(self, customer: Customer) -> SafeString | str:
         if not customer.tier:
             return words.NOTHING
@@ -107,22 +109,31 @@ class CustomerAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("segments"))
     def segment_names(self, customer: Customer) -> SafeString | str:
-        names = [(badge(membership.segment.name),) for membership in customer.memberships.all()]
-        return format_html_join(" ", "{}", names) or words.NOTHING
+        names = [membership.segment.name for membership in customer.memberships.all()]
+        shown = [(badge(name),) for name in names[:SEGMENTS_SHOWN]]
+        if more := names[SEGMENTS_SHOWN:]:
+            shown.append(
+                (format_html('<span class="tw-label" title="{}">+{}</span>', ", ".join(more), len(more)),)
+            )
+        return format_html_join(" ", "{}", shown) or words.NOTHING
 
-    @admin.display(description=_("service priority"), ordering="priority")
+    @admin.display(description=_("service"), ordering="priority")
     def priority_badge(self, customer: Customer) -> SafeString:
         return badge(customer.get_priority_display(), words.PRIORITY_TONES[customer.priority])
 
+    @admin.display(description=_("offer"))
+    def offer(self, customer: Customer) -> str:
+        return customer.current_offer.name if customer.current_offer else words.NOTHING
+
     @admin.display(description=_("last order"), ordering="last_order_at")
     def last_order(self, customer: Customer) -> str:
-        return words.day(customer.last_order_at, self.shop)
+        return words.day(customer.last_order_at, self.shop, short=True)
 
     @admin.display(description=_("spent"))
     def spent(self, customer: Customer) -> str:
         return words.money(customer.spent_minor, self.shop.base_currency, whole=True)
 
-    @admin.display(description=_("expected spend"), ordering="future_value_minor")
+    @admin.display(description=_("expected"), ordering="future_value_minor")
     def expected(self, customer: Customer) -> str:
         return words.money(customer.future_value_minor, self.shop.base_currency, whole=True)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from django.contrib import admin, messages
@@ -119,8 +118,7 @@ class TrainingRunAdmin(ReadOnlyAdmin):
             run=run,
             live=progress.training(run),
             targets=list(run.targets.all()),
-            versions=list(run.versions.order_by("-number")),
-            epoch_labels=json.dumps(progress.epoch_labels()),
+            versions=[(one, model_page.algorithm(one.algorithm)) for one in run.versions.order_by("-number")],
             facts=model_page.summary_facts(run.summary),
             may_cancel=request.user.has_perm("segmentation.change_trainingrun") and not run.is_over,
         )

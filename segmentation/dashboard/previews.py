@@ -36,13 +36,18 @@ def shown(reach: previews.Reach) -> dict[str, Any]:
         "sentence": _reach_sentence(reach),
         "tiers": [
             {"label": str(words.tier(tier)), "count": count, "shown": words.number(count)}
-            for tier, count in reach.by_tier.items()
+            for tier, count in sorted(reach.by_tier.items(), key=_tier_order)
         ],
         "sample": [
             {"reference": reference, "url": reverse("admin:segmentation_customer_change", args=[pk])}
             for pk, reference in reach.sample
         ],
     }
+
+
+def _tier_order(item: tuple[str, int]) -> int:
+    known = list(words.TIERS)
+    return known.index(item[0]) if item[0] in known else len(known)
 
 
 def _reach_sentence(reach: previews.Reach) -> str:
@@ -59,20 +64,8 @@ def _reach_sentence(reach: previews.Reach) -> str:
 
 def campaign(reach: previews.CampaignReach, currency: str) -> dict[str, Any]:
     """Context of the panel “if it ran today”."""
-    headers = (
-        _("Rule"),
-        _("Offer"),
-        _("Fits"),
-        _("Gets it"),
-        _("Held out"),
-        _("No consent"),
-        _("Another comes first"),
-    )
-    rows = tuple(
-        (rule.name or f"#{number}", rule.offer, *map(words.number, (rule.fits, rule.gets, rule.held_out)),
-         words.number(rule.no_consent), words.number(rule.outranked))
-        for number, rule in enumerate(reach.rules, start=1)
-    )  # fmt: skip
+    headers = (_("Rule"), _("Fits"), _("Gets it"), _("Held out"), _("No consent"), _("Another comes first"))
+    rows = tuple(_rule_row(number, rule) for number, rule in enumerate(reach.rules, start=1))
     return {
         "total": words.number(reach.total),
         "gets": words.number(reach.gets),
@@ -81,6 +74,12 @@ def campaign(reach: previews.CampaignReach, currency: str) -> dict[str, Any]:
         "table": Table(headers, rows),
         "outranked_by": [(name, words.number(count)) for name, count in reach.outranked_by.items()],
     }
+
+
+def _rule_row(number: int, rule: previews.RuleReach) -> tuple[str, ...]:
+    title = _("%(rule)s: %(offer)s") % {"rule": rule.name or f"#{number}", "offer": rule.offer}
+    counts = (rule.fits, rule.gets, rule.held_out, rule.no_consent, rule.outranked)
+    return (title, *(words.number(count) for count in counts))
 
 
 def priority(reach: previews.PriorityReach) -> dict[str, Any]:

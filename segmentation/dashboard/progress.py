@@ -8,18 +8,14 @@ from django.db.models import Count, Sum
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from segmentation.dashboard import words
+from segmentation.dashboard import losses, words
 from segmentation.models import ImportRun, LeaseState, ScoringRun, ScoringShard, Shop, TrainingRun
 from segmentation.models.leased import Leased
 
 
 def training(run: TrainingRun) -> dict[str, Any]:
-    """Progress and the epochs so far: per learner, epoch and its losses (absent where it has none)."""
-    return _leased(run) | {"epochs": run.epochs, "device": run.device}
-
-
-def epoch_labels() -> dict[str, str]:
-    return {"epoch": _("epoch"), "loss": _("loss"), "train_loss": _("training"), "valid_loss": _("held out")}
+    """Progress, and the losses so far as one chart a learner."""
+    return _leased(run) | {"losses": losses.charts(run.epochs), "device": run.device}
 
 
 def importing(run: ImportRun) -> dict[str, Any]:

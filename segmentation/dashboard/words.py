@@ -102,13 +102,13 @@ def major(value: float | None, currency: str) -> str:
     return NOTHING if value is None else f"{number(value, minor_digits(currency))}{NARROW}{currency}"
 
 
-def day(value: date | datetime | None, shop: Shop | None = None) -> str:
+def day(value: date | datetime | None, shop: Shop | None = None, *, short: bool = False) -> str:
     """A day as the shop's clock shows it."""
     if value is None:
         return NOTHING
     if isinstance(value, datetime):
         value = value.astimezone(shop.zone) if shop else timezone.localtime(value)
-    return formats.date_format(value, "DATE_FORMAT")
+    return formats.date_format(value, "SHORT_DATE_FORMAT" if short else "DATE_FORMAT")
 
 
 def moment(value: datetime | None, shop: Shop) -> str:

@@ -8,7 +8,7 @@ const TwCharts = (() => {
     const tone = dataset.tone;
     delete dataset.tone;
     const color = Array.isArray(tone) ? tone.map(css) : css(tone || "primary");
-    return { borderWidth: 2, borderRadius: 3, maxBarThickness: 48, ...dataset, borderColor: color, backgroundColor: color };
+    return { borderWidth: dataset.showLine ? 2 : 0, borderRadius: 3, maxBarThickness: 48, ...dataset, borderColor: color, backgroundColor: color };
   }
 
   function options(config) {

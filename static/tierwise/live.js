@@ -1,46 +1,55 @@
-/* A run page: progress bar, note and the loss of each epoch, asked for every second until the run is over. */
+/* A run page: progress bar, note and the losses so far, asked for every second until the run is over. */
 "use strict";
 
 document.addEventListener("DOMContentLoaded", () => {
   const page = document.querySelector("[data-live-url]");
   if (!page) return;
   const part = (name) => page.querySelector(`[data-live="${name}"]`);
-  const canvas = page.querySelector("canvas[data-live-chart]");
-  const labels = canvas ? JSON.parse(canvas.dataset.labels) : {};
-  const tones = ["primary", "teal", "amber", "rose", "blue", "slate"];
-  let chart = null;
+  const place = page.querySelector("[data-live-charts]");
+  const charts = new Map();
 
-  const finite = (value) => typeof value === "number" && Number.isFinite(value);
-
-  /** One pair of lines (training, validation) a learner. */
-  function series(epochs) {
-    const learners = [...new Set(epochs.map((epoch) => epoch.estimator))];
-    return learners.flatMap((learner, index) =>
-      [["train_loss", true], ["valid_loss", false]].map(([key, dashed]) => ({
-        label: `${learner}: ${labels[key]}`,
-        data: epochs.filter((e) => e.estimator === learner && finite(e[key])).map((e) => ({ x: e.epoch, y: e[key] })),
-        tone: tones[index % tones.length],
-        showLine: true,
-        borderDash: dashed ? [4, 4] : [],
-        pointRadius: 2,
-      }))
-    ).filter((line) => line.data.length);
+  function chartFor(learner) {
+    if (charts.has(learner)) return charts.get(learner);
+    const title = document.createElement("h3");
+    title.textContent = learner;
+    const canvas = document.createElement("canvas");
+    canvas.setAttribute("role", "img");
+    canvas.setAttribute("aria-label", learner);
+    const box = document.createElement("div");
+    box.className = "tw-chart";
+    box.style.height = "220px";
+    box.append(canvas);
+    const cell = document.createElement("div");
+    cell.append(title, box);
+    place.append(cell);
+    charts.set(learner, { canvas, chart: null, drawn: "" });
+    return charts.get(learner);
   }
 
-  function drawEpochs(epochs) {
-    if (!canvas || !epochs || !epochs.length) return;
-    canvas.closest("[data-live-card]").hidden = false;
-    if (chart) chart.destroy();
-    chart = TwCharts.draw(canvas, {
-      type: "scatter",
-      data: { datasets: series(epochs) },
-      options: {
-        scales: {
-          x: { type: "linear", title: { display: true, text: labels.epoch } },
-          y: { type: "linear", title: { display: true, text: labels.loss } },
+  /** Draw again only what grew. */
+  function drawLosses(losses) {
+    for (const loss of place ? losses || [] : []) {
+      const slot = chartFor(loss.learner);
+      const now = JSON.stringify(loss);
+      if (slot.drawn === now) continue;
+      if (slot.chart) slot.chart.destroy();
+      slot.drawn = now;
+      slot.chart = TwCharts.draw(slot.canvas, {
+        type: "scatter",
+        data: {
+          datasets: loss.lines.filter((line) => line.points.length).map((line) => ({
+            label: line.label, data: line.points, tone: line.tone, showLine: true,
+            borderDash: line.dashed ? [4, 4] : [], pointRadius: 2,
+          })),
         },
-      },
-    });
+        options: {
+          scales: {
+            x: { type: "linear", title: { display: true, text: loss.x } },
+            y: { type: "linear", title: { display: true, text: loss.y } },
+          },
+        },
+      });
+    }
   }
 
   function show(live) {
@@ -57,7 +66,7 @@ document.addEventListener("DOMContentLoaded", () => {
     if (live.counts && part("counts")) {
       for (const [index, row] of [...part("counts").querySelectorAll("dd")].entries()) row.textContent = live.counts[index][1];
     }
-    drawEpochs(live.epochs);
+    drawLosses(live.losses);
   }
 
   const first = JSON.parse(document.getElementById("live-now").textContent);

@@ -1,0 +1,133 @@
+"""The first page, and the words on all of them."""
+
+from __future__ import annotations
+
+import pytest
+from django.urls import reverse
+
+from segmentation import roles
+from segmentation.dashboard import counts, words
+from segmentation.models import Alert, AuditEntry, Shop
+from tests.segmentation.admin import world
+from tests.segmentation.admin.world import page
+
+
+def html(answer):
+    return answer.content.decode()
+
+
+def home(client):
+    return client.get(reverse("admin:index"))
+
+
+def test_an_empty_shop_is_told_what_to_do_next(admin_client):
+    steps = home(admin_client).context["steps"]
+    assert [(step.title, step.is_done) for step in steps] == [
+        ("Import orders", False),
+        ("Train", False),
+        ("Classify", False),
+    ]
+    assert all(step.url for step in steps)
+
+
+def test_a_running_shop_shows_its_numbers_instead(admin_client):
+    world.shop_with_everything()
+    answer = home(admin_client)
+    assert answer.context["steps"] == []
+    text = html(answer)
+    assert "123\u00a0GBP" in text
+    assert "Look here" in text
+    assert "Training #" in text
+
+
+def test_counts_agree_with_the_customers():
+    gives = world.offer()
+    world.customer(
+        tier="high", churn_probability=1.0, future_value_minor=100, priority=4, current_offer=gives
+    )
+    world.customer(tier="low", churn_probability=0.0, future_value_minor=50)
+    world.customer(tier="", churn_probability=None, future_value_minor=None)
+    survivor = world.customer(tier="low", churn_probability=0.35, future_value_minor=0)
+    world.customer(merged_into=survivor)
+    found = counts.read()
+    assert (found.customers, found.scored, found.future_value_minor) == (4, 3, 150)
+    assert found.tiers == {"high": 1, "low": 2}
+    assert (found.risk_bins[0], found.risk_bins[3], found.risk_bins[9]) == (1, 1, 1)
+    assert found.priorities == {2: 3, 4: 1}
+    assert found.offers == {None: 3, gives.pk: 1}
+
+
+def test_the_menu_marks_the_open_page(admin_client):
+    for address, title in (
+        (page("trainingrun_train"), "Train"),
+        (page("trainingrun_changelist"), "Training runs"),
+    ):
+        groups = admin_client.get(address).context["sidebar_navigation"]
+        active = [str(item["title"]) for group in groups for item in group["items"] if item["active"]]
+        assert active == [title]
+
+
+@pytest.mark.parametrize(
+    ("probability", "said"),
+    [
+        (None, "–"),
+        (0.0, "likely to stay (0 %)"),
+        (0.35, "may stop buying (35 %)"),
+        (0.82, "likely to stop buying (82 %)"),
+        (1.0, "likely to stop buying (100 %)"),
+    ],
+)
+def test_risk_is_said_in_words(probability, said):
+    assert words.risk(probability) == said
+
+
+def test_money_follows_the_currency():
+    assert words.money(123456, "GBP") == "1,234.56\u00a0GBP"
+    assert words.money(123456, "JPY") == "123,456\u00a0JPY"
+    assert words.money(None, "GBP") == "–"
+
+
+def test_roles_are_repaired_and_permissions_of_others_are_kept():
+    from django.contrib.auth.models import Permission
+
+    analyst = next(group for group in roles.install() if group.name == "Analyst")
+    before = set(analyst.permissions.values_list("codename", flat=True))
+    foreign = Permission.objects.get(content_type__app_label="auth", codename="view_user")
+    analyst.permissions.add(foreign, Permission.objects.get(codename="view_contactdata"))
+    analyst.permissions.remove(Permission.objects.get(codename="add_trainingrun"))
+    roles.install()
+    assert set(analyst.permissions.values_list("codename", flat=True)) == before | {"view_user"}
+
+
+def test_the_roles_command_names_what_it_made(capsys):
+    from django.core.management import call_command
+
+    call_command("install_roles")
+    assert "Service agent" in capsys.readouterr().out
+
+
+def test_the_shop_is_one_row_that_opens_at_once(admin_client):
+    assert admin_client.get(page("shop_changelist"))["Location"] == page("shop_change", 1)
+    answer = admin_client.post(
+        page("shop_change", 1),
+        {
+            "name": "Candles", "base_currency": "EUR", "time_zone": "Mars/Base", "season_start_month": 1,
+            "profiling_basis": "consent",
+        },
+    )  # fmt: skip
+    assert "is not a time zone" in html(answer)
+    assert Shop.get().name == "My shop"
+
+
+def test_alerts_are_resolved_by_who_may(client, admin_client):
+    alert = Alert.objects.create(key="k", message="Look here")
+    action = {"action": "resolve", "_selected_action": [alert.pk]}
+    client.force_login(world.person("Auditor"))
+    client.post(page("alert_changelist"), action)
+    alert.refresh_from_db()
+    assert alert.resolved_at is None
+    client.force_login(world.person("Analyst"))
+    client.post(page("alert_changelist"), action)
+    alert.refresh_from_db()
+    assert alert.resolved_at is not None
+    assert AuditEntry.objects.filter(action="resolved", object_id=str(alert.pk)).count() == 1
