@@ -40,7 +40,8 @@ def compute(
         ordered = compute(events, as_of, context, customers=customers.sort("customer_id"))
         return ordered[ids.rank("ordinal").cast(pl.Int64) - 1]
     values = _terms(events, as_of, context, customers)
-    features = pl.DataFrame(values).select(_expressions())
+    columns = [_column(name, value) for name, value in values.items()]
+    features = pl.DataFrame(columns).select(_expressions())
     return pl.DataFrame([ids, *features.get_columns(), *_attributes(customers, context)])
 
 
@@ -52,6 +53,10 @@ def _terms(
     shop = _shop_terms(as_of, context, rows=customers.height)
     own = _standing_terms(sums, context, as_of) | _purchase_terms(sums, context, as_of)
     return {**sums, **shop, **own, **_customer_terms(customers, context)}
+
+
+def _column(name: str, values: np.ndarray | pl.Series) -> pl.Series:
+    return values.alias(name) if isinstance(values, pl.Series) else pl.Series(name, values)
 
 
 def _shop_terms(as_of: date, context: ContextData, *, rows: int) -> Terms:
