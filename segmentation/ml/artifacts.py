@@ -116,16 +116,6 @@ def verify(directory: Path) -> Manifest:
     return manifest
 
 
-def digest(directory: Path) -> str:
-    """SHA-256 of the manifest, which seals every other file: the name of the artifact in caches."""
-    return _sha256(directory / MANIFEST)
-
-
-def files(directory: Path) -> dict[str, Path]:
-    """Every file of a sealed folder, manifest included, by its path below the folder."""
-    return {name: directory / name for name in _names(directory)}
-
-
 @lru_cache(maxsize=1)
 def _libraries() -> Mapping[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}

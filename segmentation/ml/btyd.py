@@ -139,11 +139,6 @@ def expected_spend(params: GammaGammaParams, frequency: ArrayLike, monetary: Arr
     return (params.gamma + x * spend) * params.p / (params.p * x + params.q - 1.0)
 
 
-def expected_value(orders: ArrayLike, spend: ArrayLike) -> np.ndarray:
-    """(n,) expected spend in the horizon: orders times spend per order, which the models hold independent."""
-    return np.asarray(orders, dtype=np.float64) * np.asarray(spend, dtype=np.float64)
-
-
 def _odds_gone(params: BGNBDParams, x: np.ndarray, t: np.ndarray, age: np.ndarray) -> np.ndarray:
     growth = (params.r + x) * (np.log(params.alpha + age) - np.log(params.alpha + t))
     log_odds = np.log(params.a) - np.log(params.b + np.maximum(x, 1.0) - 1.0) + growth

@@ -27,10 +27,6 @@ class NotEnoughData(LearningError):
         super().__init__("Not enough data to train. " + "; ".join(parts))
 
 
-class TrainingCancelled(Exception):
-    """Raised by an `on_epoch_end` callback to stop a fit; the estimator keeps nothing of it."""
-
-
 @dataclass(frozen=True)
 class Column:
     """One input. Booleans are numeric 0/1; missing is null (or NaN in a numeric column)."""
@@ -212,7 +208,8 @@ class Estimator(Protocol):
     """One learner of one or more targets; classical and torch alike.
 
     Built as `cls(targets=, columns=, config=)`; see `artifacts.create` for building one by name.
-    `fit` learns from `train` alone; `valid` serves early stopping and small post-hoc fits only.
+    `fit` learns from `train` alone; `valid` serves early stopping and small post-hoc fits only. An
+    exception that `on_epoch_end` raises ends the fit and reaches the caller: so a run is cancelled.
     """
 
     name: ClassVar[str]

@@ -38,7 +38,7 @@ def repeatable(seed: int) -> Iterator[torch.Generator]:
 
 
 class Trainer:
-    """Fits one network in place. Cancelling means that `on_epoch_end` raises; see `TrainingCancelled`."""
+    """Fits one network in place. An exception from `on_epoch_end` ends the fit."""
 
     def __init__(
         self,

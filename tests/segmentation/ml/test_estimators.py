@@ -18,7 +18,6 @@ from segmentation.ml.schema import (
     LearningError,
     Target,
     TargetPrediction,
-    TrainingCancelled,
     columns_of,
 )
 from tests.segmentation.ml.conftest import SMALL, fitted
@@ -147,13 +146,17 @@ def test_a_cancelled_fit_stops(name, shop):
     estimator = artifacts.create(
         name, targets=STANDARD_TARGETS, columns=shop.columns, config=preset("fast", **SMALL)
     )
+
+    class Cancelled(Exception):
+        pass
+
     seen = []
 
     def cancel(report):
         seen.append(report)
-        raise TrainingCancelled
+        raise Cancelled
 
-    with pytest.raises(TrainingCancelled):
+    with pytest.raises(Cancelled):
         estimator.fit(shop.train, shop.valid, on_epoch_end=cancel)
     assert len(seen) == 1
     assert seen[0].estimator == name

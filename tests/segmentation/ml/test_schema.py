@@ -2,7 +2,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from segmentation.ml import config, gate, schema
+from segmentation.ml import config, schema
 from segmentation.ml.schema import CHURN, STANDARD_TARGETS, VALUE_TIER, Frame, LearningError, NotEnoughData
 
 
@@ -51,13 +51,11 @@ def test_unknown_labels_are_masked():
 
 
 def test_too_little_data_says_how_much_is_missing():
-    with pytest.raises(NotEnoughData, match="customers: 4 found, 200 needed") as caught:
-        gate.require_enough(frame(), [CHURN])
-    assert caught.value.missing["rows with churn = yes"] == (2, gate.MIN_CLASS_ROWS)
-
-
-def test_enough_data_passes_the_gate(shop):
-    gate.require_enough(shop.train, STANDARD_TARGETS)
+    error = NotEnoughData({"customers": (4, 200), "orders": (9, 100)})
+    assert (
+        str(error) == "Not enough data to train. customers: 4 found, 200 needed; orders: 9 found, 100 needed"
+    )
+    assert error.missing["orders"] == (9, 100)
 
 
 def test_settings_survive_json_and_unknown_ones_are_refused():
