@@ -101,6 +101,7 @@ def prepare(request: Request, *, shop: Shop) -> Plan:
         if item.valid_from and item.valid_from not in customers.columns
     }
     columns |= mappings.resolve(wanted, table.columns, file=request.path.name)
+    _read_only(table, set(table.columns) if customers.all_other_columns else set(columns.values()))
     return Plan(request, table, columns, customers=customers)
 
 
@@ -151,4 +152,4 @@ def _zone(request: Request, mapped: str, shop: Shop) -> str:
 
 def _read_only(table: Table, columns: set[str]) -> None:
     if isinstance(table, ParquetTable):
-        table.wanted = [name for name in table.columns if name in columns]
+        table.read_only(columns)

@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from segmentation.imports.tables import LINE
 
-# A part is loaded into memory whole; this many lines take about 100 MB at work.
-LINES_A_PART = 150_000
+# A part is loaded into memory whole; this many lines take less than 100 MB at work.
+LINES_A_PART = 100_000
 MOST_PARTS = 256
 
 

@@ -1,5 +1,8 @@
 import csv
 
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from segmentation.imports import ImportProblem
@@ -190,3 +193,47 @@ def test_units_beyond_belief_in_one_order_are_rejected_and_do_not_stop_the_impor
     report = run(write(tmp_path / "lines.csv", [*rows, line(customer=2)]))
 
     assert (report.rows_imported, report.rows_rejected) == (1, 215)
+
+
+def test_broken_utf8_in_parquet_costs_its_lines_alone(run, tmp_path):
+    good = write(tmp_path / "good.parquet", [line(customer=number) for number in range(4)])
+    table = pq.read_table(good)
+    words = pa.array([b"GB", b"G\xff", b"FR", None], pa.binary())
+    broken = pa.Array.from_buffers(pa.string(), 4, words.buffers())  # Arrow itself does not look
+    pq.write_table(table.set_column(7, "country", broken), tmp_path / "broken.parquet")
+
+    report = run(tmp_path / "broken.parquet")
+
+    ((number, reason, _content),) = rejects(report)
+    assert (number, report.rows_read, report.rows_imported) == (2, 4, 3)
+    assert "UTF-8" in reason
+
+
+def test_a_parquet_column_of_lists_is_refused_by_name_and_type(run, tmp_path):
+    path = write(tmp_path / "good.parquet", [line()])
+    table = pq.read_table(path)
+    pq.write_table(table.set_column(1, "stock_code", pa.array([["a"]])), path)
+
+    with pytest.raises(ImportProblem, match="stock_code.*list"):
+        run(path)
+
+
+def test_parquet_columns_of_other_plain_types_are_read(run, tmp_path):
+    path = tmp_path / "typed.parquet"
+    frame = pl.DataFrame([line()], schema=list(HEADINGS), orient="row").with_columns(
+        pl.col("price").cast(pl.Decimal(10, 4)),
+        pl.col("country").cast(pl.Categorical),
+        pl.col("quantity").cast(pl.UInt8),
+        pl.col("customer_id").cast(pl.Float64),
+        pl.col("ts").str.to_datetime(time_unit="ns", time_zone="UTC"),
+    )
+    frame.write_parquet(path)
+
+    run(path)
+
+    event = Event.objects.get()
+    assert (event.customer.reference, event.customer.country, event.amount_minor) == (
+        "17850",
+        "United Kingdom",
+        1530,
+    )
