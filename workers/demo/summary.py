@@ -46,27 +46,22 @@ def _counts() -> Table:
 
 
 def _metrics(slot: ModelSlot) -> Table:
-    """The champion's metrics beside each baseline, as stored with the version."""
-    assert slot.champion is not None
-    evaluation = slot.champion.evaluation.get(slot.target.slug, {})
-    table = Table("Metric", title=f"{slot.target.name}: version {slot.champion.number}", title_justify="left")
-    models = list(evaluation.get("models", {}))
-    for model in models:
-        table.add_column(model, justify="right")
-    metrics: dict[str, None] = {}
-    for model in models:
-        metrics.update(dict.fromkeys(evaluation["models"][model].get("metrics", {})))
-    for metric in metrics:
-        table.add_row(
-            metric, *(_figure(evaluation["models"][model]["metrics"].get(metric)) for model in models)
-        )
+    """The champion's metrics beside each baseline, with 95 % intervals, as stored with the version."""
+    version = slot.champion
+    assert version is not None
+    found = version.evaluation.get(slot.target.slug, {})
+    models = {version.algorithm: found.get("metrics", {}), **found.get("baselines", {})}
+    title = (
+        f"{slot.target.name}: version {version.number} on {found.get('rows', 0):,} customers it had not seen"
+    )
+    table = Table("Metric", *models, title=title, title_justify="left")
+    for metric in found.get("metrics", {}):
+        table.add_row(metric, *(_figure(metrics.get(metric)) for metrics in models.values()))
     return table
 
 
 def _figure(entry: Mapping[str, float] | None) -> str:
-    if not entry:
-        return ""
-    return f"{entry['value']:.4g} [{entry['lower']:.4g}, {entry['upper']:.4g}]"
+    return f"{entry['value']:.3f}\n[dim]{entry['low']:.3f} – {entry['high']:.3f}" if entry else ""
 
 
 def _segments() -> Iterator[tuple[str, int]]:

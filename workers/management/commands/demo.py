@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ class Command(BaseCommand):
         self.console = Console()
         self.steps = Steps(self.console)
         self.running: list[Process | DemoReceiver] = []
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop what was started then, too
         try:
             self._run(options)
         except (DemoError, ImportProblem, TrainingError) as error:

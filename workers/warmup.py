@@ -1,0 +1,32 @@
+"""A fresh worker process loads the learning libraries and the champions before the first event needs them."""
+
+from __future__ import annotations
+
+from threading import Thread
+from typing import Any
+
+import structlog
+from celery import signals
+from django.db import connection
+
+log = structlog.get_logger(__name__)
+
+
+@signals.worker_process_init.connect
+def start(**kwargs: Any) -> None:
+    """Beside the process's start, which Celery wants to be quick."""
+    Thread(target=warm, name="warm-up", daemon=True).start()
+
+
+def warm() -> None:
+    """Whatever fails here fails again, with its reason, in the job that needs it."""
+    try:
+        from segmentation import decisions, memberships, scoring, serving  # noqa: F401
+
+        for served in scoring.pin().servings:
+            if served.version is not None:
+                serving.predictor(served.version)
+    except Exception as error:
+        log.info("worker.not_warm", error=type(error).__name__)
+    finally:
+        connection.close()
