@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from django import forms
@@ -16,6 +17,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _t
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import StackedInline
+from unfold.widgets import UnfoldAdminDecimalFieldWidget as DecimalWidget
 
 from segmentation import campaigns, holdouts, previews
 from segmentation.admin.base import HouseAdmin, View, badge, post_only, requires
@@ -158,8 +160,49 @@ def _moves(campaign: Campaign) -> list[tuple[str, words.Text, words.Text]]:
     return sorted(moves, key=lambda item: list(MOVE_WORDS).index(Status(item[0])))
 
 
+class OfferForm(forms.ModelForm):
+    """Amounts are typed in the shop's currency and kept in its smallest unit."""
+
+    value = forms.DecimalField(
+        label=_("Value to the customer"), min_value=0, required=False, widget=DecimalWidget
+    )
+    cost = forms.DecimalField(label=_("Cost to the shop"), min_value=0, required=False, widget=DecimalWidget)
+
+    class Meta:
+        model = Offer
+        fields = ("name", "slug", "kind", "text", "percentage", "code", "valid_days", "is_active")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        shop = Shop.get()
+        self.minor_per_major = shop.minor_per_major
+        for name in ("value", "cost"):
+            field = self.fields[name]
+            stored = getattr(self.instance, f"{name}_minor")
+            field.initial = Decimal(stored) / self.minor_per_major
+            field.help_text = shop.base_currency
+
+    def save(self, commit: bool = True) -> Offer:
+        for name in ("value", "cost"):
+            amount = self.cleaned_data[name] or Decimal(0)
+            setattr(self.instance, f"{name}_minor", int((amount * self.minor_per_major).to_integral_value()))
+        saved: Offer = super().save(commit)
+        return saved
+
+
 @admin.register(Offer)
 class OfferAdmin(HouseAdmin):
+    form = OfferForm
+    fields = (
+        ("name", "slug"),
+        "kind",
+        "text",
+        "percentage",
+        ("value", "cost"),
+        "code",
+        "valid_days",
+        "is_active",
+    )
     list_display = ("name", "kind", "value", "cost", "valid_days", "active_badge")
     list_filter = ("kind", "is_active")
     search_fields = ("name", "slug", "code")

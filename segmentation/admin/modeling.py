@@ -17,7 +17,7 @@ from segmentation import registry
 from segmentation.admin import scoring_runs, training_runs  # noqa: F401
 from segmentation.admin.base import HouseAdmin, ReadOnlyAdmin, View, badge, requires
 from segmentation.admin.forms import ReasonForm
-from segmentation.dashboard import model_page, words
+from segmentation.dashboard import model_page, model_words, words
 from segmentation.models import ModelSlot, ModelVersion, Promotion, Target
 
 ROLES = {
@@ -74,7 +74,7 @@ class ModelVersionAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("algorithm"))
     def algorithm_words(self, version: ModelVersion) -> words.Text:
-        return model_page.algorithm(version.algorithm)
+        return model_words.algorithm(version.algorithm)
 
     @admin.display(description=_("role"))
     def serves(self, version: ModelVersion) -> SafeString:
@@ -114,7 +114,7 @@ class ModelVersionAdmin(ReadOnlyAdmin):
             title=_t("Version %(number)s") % {"number": version.number},
             object=version,
             version=version,
-            algorithm=model_page.algorithm(version.algorithm),
+            algorithm=model_words.algorithm(version.algorithm),
             reports=model_page.reports(version),
             roles=ROLES,
             facts=model_page.facts(version),

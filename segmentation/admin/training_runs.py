@@ -16,7 +16,7 @@ from unfold.contrib.filters.admin import ChoicesCheckboxFilter
 from segmentation import targets, training_runs
 from segmentation.admin.base import ReadOnlyAdmin, View, badge, post_only, requires
 from segmentation.admin.forms import TrainForm
-from segmentation.dashboard import model_page, progress, words
+from segmentation.dashboard import model_page, model_words, progress, words
 from segmentation.models import TrainingRun
 
 
@@ -118,7 +118,9 @@ class TrainingRunAdmin(ReadOnlyAdmin):
             run=run,
             live=progress.training(run),
             targets=list(run.targets.all()),
-            versions=[(one, model_page.algorithm(one.algorithm)) for one in run.versions.order_by("-number")],
+            versions=[
+                (one, model_words.algorithm(one.algorithm)) for one in run.versions.order_by("-number")
+            ],
             facts=model_page.summary_facts(run.summary),
             may_cancel=request.user.has_perm("segmentation.change_trainingrun") and not run.is_over,
         )

@@ -9,7 +9,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from segmentation.dashboard.charts import SERIES
-from segmentation.dashboard.model_page import algorithm
+from segmentation.dashboard.model_words import algorithm
 
 Epoch = Mapping[str, Any]
 # A learner of several parts counts on in large steps from part to part.

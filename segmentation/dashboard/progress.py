@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django.db.models import Count, Sum
@@ -9,7 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from segmentation.dashboard import losses, words
-from segmentation.models import ImportRun, LeaseState, ScoringRun, ScoringShard, Shop, TrainingRun
+from segmentation.models import ImportRun, LeaseState, ScoringRun, ScoringShard, TrainingRun
 from segmentation.models.leased import Leased
 
 
@@ -51,7 +52,7 @@ def scoring(run: ScoringRun) -> dict[str, Any]:
             "total": words.number(total),
         },
         "error": run.error or _shard_error(run),
-        "seconds": _seconds(run.created_at, run.finished_at),
+        "took": _took(run.created_at, run.finished_at),
         "over": over,
     }
 
@@ -64,7 +65,7 @@ def _leased(run: Leased) -> dict[str, Any]:
         "note": run.progress_note or (_("waiting for a worker") if run.state == LeaseState.QUEUED else ""),
         "error": run.error,
         "cancelling": run.cancel_requested and not run.is_over,
-        "seconds": _seconds(run.started_at, run.finished_at),
+        "took": _took(run.started_at, run.finished_at),
         "over": run.is_over,
     }
 
@@ -78,18 +79,13 @@ def _share(part: int, whole: int) -> float:
     return min(part / whole, 1.0) if whole else 0.0
 
 
-def _seconds(started: Any, finished: Any) -> int | None:
-    return None if started is None else max(0, int(((finished or timezone.now()) - started).total_seconds()))
+def _took(started: datetime | None, finished: datetime | None) -> str:
+    """“2 min 5 s”, until now while it runs; a dash before the start."""
+    if started is None:
+        return words.NOTHING
+    seconds = max(0, int(((finished or timezone.now()) - started).total_seconds()))
+    return _("%(minutes)s min %(seconds)s s") % {"minutes": seconds // 60, "seconds": seconds % 60}
 
 
 def duration(run: Leased) -> str:
-    """“2 min 5 s”, or a dash before the start."""
-    seconds = _seconds(run.started_at, run.finished_at)
-    if seconds is None:
-        return words.NOTHING
-    minutes, rest = divmod(seconds, 60)
-    return _("%(minutes)s min %(seconds)s s") % {"minutes": minutes, "seconds": rest}
-
-
-def started(run: Leased) -> str:
-    return words.moment(run.started_at or run.created_at, Shop.get())
+    return _took(run.started_at, run.finished_at)

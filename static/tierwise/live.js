@@ -62,7 +62,7 @@ document.addEventListener("DOMContentLoaded", () => {
     part("note").textContent = live.note;
     part("error").textContent = live.error;
     part("error").hidden = !live.error;
-    if (live.seconds !== null) part("seconds").textContent = `${Math.floor(live.seconds / 60)} min ${live.seconds % 60} s`;
+    part("took").textContent = live.took;
     if (live.counts && part("counts")) {
       for (const [index, row] of [...part("counts").querySelectorAll("dd")].entries()) row.textContent = live.counts[index][1];
     }

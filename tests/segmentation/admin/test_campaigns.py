@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from segmentation.models import Campaign, CampaignRule, HoldoutGroup, ServicePriorityRule
+from segmentation.models import Campaign, CampaignRule, HoldoutGroup, Offer, ServicePriorityRule
 from tests.segmentation.admin import world
 from tests.segmentation.admin.world import RULE, page
 
@@ -125,3 +125,11 @@ def test_a_priority_rule_is_saved_with_its_condition(admin_client):
 def test_the_global_holdout_is_drawn_by_the_service_within_its_bounds(admin_client, percent, draws):
     admin_client.post(page("holdoutgroup_draw"), {"percent": percent})
     assert HoldoutGroup.objects.filter(campaign=None, is_current=True).count() == draws
+
+
+def test_an_offers_amounts_are_typed_in_the_shops_currency(admin_client):
+    given = {"name": "Gift", "slug": "gift", "kind": "gift", "text": "x", "valid_days": 30, "is_active": "on"}
+    admin_client.post(page("offer_add"), {**given, "value": "4.99", "cost": "", "percentage": "", "code": ""})
+    made = Offer.objects.get()
+    assert (made.value_minor, made.cost_minor) == (499, 0)
+    assert 'value="4.99"' in html(admin_client.get(page("offer_change", made.pk)))

@@ -1,0 +1,99 @@
+"""What figures, learners and facts of a model version are called."""
+
+from __future__ import annotations
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy
+
+from segmentation.dashboard.words import Text
+
+METRICS: dict[str, tuple[Promise, Promise]] = {
+    "auc": (
+        gettext_lazy("Ranking (AUC)"),
+        gettext_lazy(
+            "How often a customer who leaves is ranked above one who stays; 0.5 is chance, 1 is perfect."
+        ),
+    ),
+    "average_precision": (
+        gettext_lazy("Average precision"),
+        gettext_lazy("How pure the top of the list is; chance is the share of customers who leave."),
+    ),
+    "log_loss": (gettext_lazy("Log loss"), gettext_lazy("Punishes confident mistakes; lower is better.")),
+    "calibration_error": (
+        gettext_lazy("Calibration error"),
+        gettext_lazy("How far “30 %” is from three in ten; lower is better."),
+    ),
+    "brier": (
+        gettext_lazy("Brier score"),
+        gettext_lazy("Mean squared error of the chance; lower is better."),
+    ),
+    "accuracy": (gettext_lazy("Accuracy"), gettext_lazy("Share of customers put in the right class.")),
+    "macro_f1": (
+        gettext_lazy("F1, mean of classes"),
+        gettext_lazy("Every class counts the same, also a rare one."),
+    ),
+    "macro_f1_argmax": (
+        gettext_lazy("F1 of the likeliest class"),
+        gettext_lazy("The same if simply the likeliest class were chosen."),
+    ),
+    "qwk": (
+        gettext_lazy("Tier agreement (QWK)"),
+        gettext_lazy("Agreement with the true tier; being two tiers off costs four times as much as one."),
+    ),
+    "qwk_argmax": (
+        gettext_lazy("Agreement of the likeliest tier"),
+        gettext_lazy("The same if simply the likeliest tier were chosen."),
+    ),
+    "spearman": (
+        gettext_lazy("Rank correlation"),
+        gettext_lazy("How well the order by spend is met; 1 is perfect."),
+    ),
+    "gini": (
+        gettext_lazy("Value ranking (Gini)"),
+        gettext_lazy("How much of the spend the top of the list holds, beside a perfect list."),
+    ),
+    "mae": (gettext_lazy("Mean error"), gettext_lazy("Typical error a customer, in the shop's currency.")),
+    "rmse": (
+        gettext_lazy("Root mean square error"),
+        gettext_lazy("Large errors count more; lower is better."),
+    ),
+    "bias": (
+        gettext_lazy("Error of the total"),
+        gettext_lazy("By how much the expected total was above (+) or below (−) the real one."),
+    ),
+    "coverage": (
+        gettext_lazy("Inside the interval"),
+        gettext_lazy("Share of customers whose real spend was within the stated interval."),
+    ),
+}
+LOWER_IS_BETTER = frozenset({"log_loss", "calibration_error", "brier", "mae", "rmse"})
+BASELINES: dict[str, Promise] = {
+    "btyd": gettext_lazy("Purchase model (BG/NBD)"),
+    "logistic": gettext_lazy("Logistic regression"),
+    "lightgbm": gettext_lazy("LightGBM"),
+    "champion": gettext_lazy("Champion then"),
+}
+ALGORITHMS: dict[str, Promise] = {
+    **BASELINES,
+    "mlp": gettext_lazy("Neural network"),
+    "tabm": gettext_lazy("Neural network ensemble (TabM)"),
+    "blend": gettext_lazy("Blend of several models"),
+}
+SNAPSHOT: dict[str, Promise] = {
+    "rows": gettext_lazy("Training rows"),
+    "train_rows": gettext_lazy("Training rows"),
+    "customers": gettext_lazy("Customers"),
+    "events": gettext_lazy("Events"),
+    "cutoffs": gettext_lazy("Days learned from"),
+    "test_rows": gettext_lazy("Rows tested on"),
+    "test_sha256": gettext_lazy("Fingerprint of the test"),
+    "tier_cuts": gettext_lazy("Tiers are cut at"),
+    "test_cutoff": gettext_lazy("Day tested on"),
+    "hash": gettext_lazy("Data fingerprint"),
+    "sha256": gettext_lazy("Data fingerprint"),
+    "as_of": gettext_lazy("Data before"),
+}
+
+
+def algorithm(name: str) -> Text:
+    return ALGORITHMS.get(name, name)
