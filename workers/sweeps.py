@@ -81,8 +81,10 @@ def start_nightly_classification() -> None:
     local = timezone.now().astimezone(shop.zone)
     if shop.frozen_on or local.hour < NIGHTLY_HOUR:
         return
-    if first_this_period(Job.NIGHTLY, local.date().isoformat()):
-        scoring_runs.start()
+    # Together: a worker killed between the two would leave the day marked and nobody classified.
+    with transaction.atomic():
+        if first_this_period(Job.NIGHTLY, local.date().isoformat()):
+            scoring_runs.start()
 
 
 def prune_once_a_day() -> None:

@@ -219,11 +219,11 @@ class Channel(virtual.Channel):
 
 class Transport(virtual.Transport):
     Channel = Channel
-    default_port = 0
+    default_port = 0  # type: ignore[assignment]
     driver_type = "database"
     driver_name = "django"
     polling_interval = 0.1
-    connection_errors = (*virtual.Transport.connection_errors, DatabaseError)
+    connection_errors = (*virtual.Transport.connection_errors, DatabaseError)  # type: ignore[assignment]
     implements = virtual.Transport.implements.extend(exchange_type=frozenset(["direct"]))
 
     def __init__(self, client: Any, **kwargs: Any) -> None:

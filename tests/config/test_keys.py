@@ -27,7 +27,9 @@ def test_the_first_start_writes_a_private_file_and_later_ones_read_it(env, tmp_p
 
 
 def test_two_installations_have_different_keys(env, tmp_path):
-    assert keys.load(env, tmp_path / "a", production=False) != keys.load(env, tmp_path / "b", production=False)
+    assert keys.load(env, tmp_path / "a", production=False) != keys.load(
+        env, tmp_path / "b", production=False
+    )
 
 
 def test_production_refuses_to_start_without_keys(env, tmp_path):

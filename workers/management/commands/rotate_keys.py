@@ -36,7 +36,7 @@ class Command(BaseCommand):
             ContactData.objects.filter(pk__gt=last).order_by("pk").only("pk", "data_key")[:BATCH]
         ):
             for row in rows:
-                row.data_key = crypto.rotate(row.data_key)
+                row.data_key = crypto.rotate(bytes(row.data_key))
             with transaction.atomic():
                 ContactData.objects.bulk_update(rows, ["data_key"])
             last = rows[-1].pk
