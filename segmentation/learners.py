@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 from django.utils.translation import gettext as _
 
+from segmentation import side_by_side
 from segmentation.ml import artifacts, splits
 from segmentation.ml.blend import Blend
 from segmentation.ml.calibration import CalibrationVerdict
@@ -21,8 +23,8 @@ from segmentation.ml.evaluation import PRIMARY, Evaluation, TargetEvaluation, ev
 from segmentation.ml.schema import (
     Column,
     EpochReport,
+    Estimator,
     Frame,
-    OnEpochEnd,
     Prediction,
     Target,
     columns_of,
@@ -102,23 +104,46 @@ def train(
     population: whom the models will decide on; only its features are read (see ServedModel.fit_rules).
     Raises NotEnoughData when a class is too rare to learn.
     """
+    import torch
+
+    # Results differ by thread count, so it is pinned for the rest of this process.
+    torch.set_num_threads(1)
     require_labels(frame, recipe.targets)
     columns = columns_of(frame.x)
     rest, held = splits.hold_out_customers(frame, recipe.config.early_stop_share, salt=recipe.config.seed)
-    fitted = {}
-    total = sum(WEIGHTS[name] for name in recipe.learners)
-    done = 0.0
-    for name in recipe.learners:
-        share = WEIGHTS[name] / total
-        estimator = artifacts.create(name, targets=recipe.targets, columns=columns, config=recipe.config)
-        fitted[name] = estimator.fit(rest, held, on_epoch_end=_reporter(progress, done, share))
-        done += share
+    made = {
+        name: artifacts.create(name, targets=recipe.targets, columns=columns, config=recipe.config)
+        for name in recipe.learners
+    }
+    side_by_side.fit_all(made, rest, held, weights=WEIGHTS, on_epoch=_reporter(progress))
+    fitted = {name: AskedOnce(estimator) for name, estimator in made.items()}
     everyone = {**fitted, BLEND: Blend([fitted[name] for name in recipe.members])}
     models = {name: ServedModel(estimator) for name, estimator in everyone.items()}
-    calibration = {name: _calibrate(model, held) for name, model in models.items()}
+    calibration = _calibrate(models, held)
     for model in models.values():
         model.fit_rules(held, population=population, power=recipe.config.decision_power)
     return Trained(models, calibration, columns)
+
+
+class AskedOnce:
+    """A fitted estimator that answers for the same rows once: it serves alone, in the blend and in the report."""
+
+    def __init__(self, estimator: Estimator) -> None:
+        self.estimator = estimator
+        self.name: str = estimator.name
+        self.targets = estimator.targets
+        self.columns = estimator.columns
+        self._answers: dict[int, tuple[pl.DataFrame, Prediction]] = {}
+
+    def predict(self, frame: Frame) -> Prediction:
+        # The rows are kept beside their answer, so that no other frame can take over their identity.
+        known = self._answers.get(id(frame.x))
+        if known is None:
+            known = self._answers[id(frame.x)] = (frame.x, self.estimator.predict(frame))
+        return known[1]
+
+    def save(self, directory: Path) -> None:
+        self.estimator.save(directory)
 
 
 def judge(
@@ -177,25 +202,31 @@ def cutoffs_of(frame: Frame) -> list[date]:
     return sorted({day.item() for day in np.unique(frame.cutoffs.astype("datetime64[D]"))})
 
 
-def _calibrate(model: ServedModel, held: Frame) -> tuple[CalibrationVerdict, ...]:
+def _calibrate(models: Mapping[str, ServedModel], held: Frame) -> dict[str, tuple[CalibrationVerdict, ...]]:
     """Fit on held-out customers at the earlier cutoffs, keep what helps at the latest one."""
     days = cutoffs_of(held)
     if len(days) < 2:
-        return ()
-    return model.calibrate(splits.rows_at(held, days[:-1]), splits.rows_at(held, days[-1:]))
+        return {}
+    earlier, latest = splits.rows_at(held, days[:-1]), splits.rows_at(held, days[-1:])
+    return {name: model.calibrate(earlier, latest) for name, model in models.items()}
 
 
-def _reporter(progress: Progress | None, done: float, share: float) -> OnEpochEnd | None:
+def _reporter(progress: Progress | None) -> side_by_side.OnEpoch | None:
     if progress is None:
         return None
 
-    def report(epoch: EpochReport) -> None:
-        note = _("Training %(learner)s: step %(step)s") % {"learner": epoch.estimator, "step": epoch.epoch}
-        if epoch.estimator == NETWORK:
-            note = _("Training the network: epoch %(epoch)s") % {"epoch": epoch.epoch}
-        progress(done + share * min(epoch.epoch / max(epoch.epochs, 1), 1.0), note, epoch)
+    def report(fraction: float, epoch: EpochReport | None) -> None:
+        progress(fraction, _note(epoch), epoch)
 
     return report
+
+
+def _note(epoch: EpochReport | None) -> str:
+    if epoch is None:
+        return _("Training the boosted trees")
+    if epoch.estimator == NETWORK:
+        return _("Training the network: epoch %(epoch)s") % {"epoch": epoch.epoch}
+    return _("Training %(learner)s: step %(step)s") % {"learner": epoch.estimator, "step": epoch.epoch}
 
 
 def _with_intervals(alone: Evaluation, blend: Evaluation, name: str) -> Evaluation:

@@ -18,7 +18,7 @@ from segmentation.models import Shop, ShopContext, Target
 from segmentation.training_runs import NotEnoughData, TrainingError
 
 # More rows than this change no figure by more than its interval, and cost time in proportion.
-MAX_ROWS = 30_000
+MAX_ROWS = 20_000
 CATEGORY_TEST_SHARE = 0.2
 # Salts of the stable draws: who is kept when there are too many, who tests a category.
 KEEP_SALT, TEST_SALT = 101, 102

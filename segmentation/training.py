@@ -26,7 +26,7 @@ from segmentation.features.catalogue import CATALOGUE_VERSION
 from segmentation.learning_data import Material
 from segmentation.ml import artifacts
 from segmentation.ml.config import TrainingConfig, preset
-from segmentation.ml.evaluation import ROUNDS, Evaluation
+from segmentation.ml.evaluation import Evaluation
 from segmentation.ml.schema import LearningError
 from segmentation.models import ModelVersion, Shop, Target, TrainingRun
 from segmentation.training_progress import RunProgress, Watcher
@@ -35,6 +35,8 @@ from segmentation.training_runs import TrainingError
 log = structlog.get_logger(__name__)
 # Shares of a family's time: reading, training, evaluating; the rest is storing.
 READ, TRAIN, JUDGE = 0.2, 0.85, 0.97
+# Bootstrap rounds of a training's report; `evaluate` takes more.
+ROUNDS = 300
 # Settings of a run that are not the network's.
 RUN_SETTINGS = ("rounds", "max_rows")
 

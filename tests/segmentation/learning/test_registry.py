@@ -10,8 +10,18 @@ from segmentation.models import ArtifactChunk, AuditEntry, ModelSlot, ModelVersi
 
 
 def figures(metric="auc", **differences):
-    paired = {name: {metric: dict(zip(("value", "low", "high"), found, strict=True))} for name, found in differences.items()}
-    return {"kind": "binary", "rows": 100, "primary": metric, "metrics": {}, "baselines": {}, "differences": paired}
+    paired = {
+        name: {metric: dict(zip(("value", "low", "high"), found, strict=True))}
+        for name, found in differences.items()
+    }
+    return {
+        "kind": "binary",
+        "rows": 100,
+        "primary": metric,
+        "metrics": {},
+        "baselines": {},
+        "differences": paired,
+    }
 
 
 @pytest.fixture

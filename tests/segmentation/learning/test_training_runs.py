@@ -18,7 +18,9 @@ def run(small_shop, standard):
     return training_runs.request(standard)
 
 
-def test_a_request_is_a_queued_row_and_a_nudge(small_shop, standard, nudges, django_capture_on_commit_callbacks):
+def test_a_request_is_a_queued_row_and_a_nudge(
+    small_shop, standard, nudges, django_capture_on_commit_callbacks
+):
     person = get_user_model().objects.create(username="ann")
     with django_capture_on_commit_callbacks(execute=True):
         run = training_runs.request(standard, preset="fast", seed=7, requested_by=person)
@@ -31,7 +33,10 @@ def test_a_request_is_a_queued_row_and_a_nudge(small_shop, standard, nudges, dja
 def test_a_target_that_is_being_trained_is_refused_by_name(run, standard):
     with pytest.raises(training_runs.AlreadyTraining) as refusal:
         training_runs.request(standard[:1])
-    assert str(refusal.value) == f"“Stops buying” is being trained already by run {run.pk}. Wait for it or cancel it."
+    assert (
+        str(refusal.value)
+        == f"“Stops buying” is being trained already by run {run.pk}. Wait for it or cancel it."
+    )
     assert refusal.value.run == run
     assert TrainingRun.objects.count() == 1
 

@@ -25,7 +25,9 @@ class RulePredictor:
         return {
             "churn": TargetPrediction(probabilities=np.stack([1 - positive, positive], axis=1)),
             "value_tier": TargetPrediction(probabilities=np.eye(4)[tier] * 0.9 + 0.025, decided=tier),
-            "future_value": TargetPrediction(mean=orders * 10.0, median=orders * 8.0, lower=orders * 1.0, upper=orders * 30.0),
+            "future_value": TargetPrediction(
+                mean=orders * 10.0, median=orders * 8.0, lower=orders * 1.0, upper=orders * 30.0
+            ),
         }
 
 
