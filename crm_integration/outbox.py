@@ -37,7 +37,8 @@ RETRY_AFTER = tuple(
 MAX_ATTEMPTS = len(RETRY_AFTER) + 1
 MAX_WAIT = timedelta(hours=24)
 JITTER = 0.2
-LEASE = timedelta(seconds=60)
+# Longer than one delivery may take (http.Limits), and how long a killed worker holds its message.
+LEASE = timedelta(seconds=40)
 # Within the soft limit of the delivery task, with room for the last request.
 WORK_SECONDS = 30.0
 GONE = 410
@@ -52,20 +53,24 @@ class Decided(Protocol):
 
 
 def stage(decided: Sequence[Decided]) -> int:
-    """One message a decision and sending connection; returns how many. Call it inside the deciding transaction.
+    """A message to each sending connection that would see a difference; returns how many messages.
 
-    Staging a decision again does nothing. Without a sending connection nothing is read or written.
+    A decision may differ from the last one in nothing but which rules came close: staff see that, receivers do not.
+    Call it inside the deciding transaction, which holds the customers' rows. Staging a decision again does nothing.
+    Without a sending connection nothing is read or written.
     """
     receivers = list(_sending().values_list("pk", flat=True))
     if not receivers or not decided:
         return 0
-    for part in batches([decision.decision_id for decision in decided]):
-        _insert(payloads.decisions(part), receivers)
-    enqueue(Job.DELIVER)
-    return len(decided) * len(receivers)
+    parts = batches([decision.decision_id for decision in decided])
+    count = sum(_stage(payloads.decisions(part), receivers) for part in parts)
+    if count:
+        enqueue(Job.DELIVER)
+    return count
 
 
-def _insert(messages: list[payloads.DecisionMessage], receivers: list[int]) -> None:
+def _stage(messages: list[payloads.DecisionMessage], receivers: list[int]) -> int:
+    told = _told([message.customer_id for message in messages], receivers)
     rows = [
         OutboundMessage(
             connection_id=receiver,
@@ -77,8 +82,26 @@ def _insert(messages: list[payloads.DecisionMessage], receivers: list[int]) -> N
         )
         for message in messages
         for receiver in receivers
+        if told.get((receiver, message.customer_id)) != payloads.visible(message.body)
     ]
     OutboundMessage.objects.bulk_create(rows, ignore_conflicts=True, batch_size=500)
+    return len(rows)
+
+
+def _told(customers: list[int], receivers: list[int]) -> dict[tuple[int, int], payloads.Visible]:
+    """What the newest message to each (connection, customer) says, unless it was given up: then nothing is known."""
+    about = OutboundMessage.objects.filter(
+        customer__in=customers, connection__in=receivers, topic=payloads.DECISION_TOPIC
+    )
+    newest = about.order_by().values("connection", "customer").annotate(newest=Max("pk")).values("newest")
+    rows = OutboundMessage.objects.filter(pk__in=newest).exclude(
+        state__in=[LeaseState.FAILED, LeaseState.CANCELLED]
+    )
+    return {
+        (receiver, customer): payloads.visible(bytes(body))
+        for receiver, customer, body in rows.values_list("connection_id", "customer_id", "body")
+        if customer is not None
+    }
 
 
 def stage_test(connection: Connection, *, actor: Any = None) -> OutboundMessage:
@@ -178,6 +201,12 @@ def _attempt(message: OutboundMessage) -> Attempt:
         return Attempt(now, _since(started), error=str(error), is_final=True)
     except DeliveryError as error:
         return Attempt(now, _since(started), error=str(error), is_final=error.permanent)
+    except Exception as error:
+        # One message must not hold up the others, and staff must see why it does not leave.
+        log.exception("outbound.failed", message_id=message.pk)
+        return Attempt(
+            now, _since(started), error=_("Unexpected error: %(error)s.") % {"error": type(error).__name__}
+        )
     return Attempt(
         now,
         _since(started),

@@ -34,6 +34,19 @@ def test_body(now: datetime) -> bytes:
     return _body(TEST_TOPIC, now, {"message": "A test from Tierwise."})
 
 
+Visible = tuple[Any, ...]
+
+
+def visible(body: bytes) -> Visible:
+    """What a receiver acts on in a decision's body: a message that differs in nothing of it is not worth sending.
+
+    Scores and reasons move with every event, and the last day of an offer with every decision: they are told along.
+    """
+    data = orjson.loads(body)["data"]
+    offer = data["offer"] and {name: value for name, value in data["offer"].items() if name != "valid_until"}
+    return (data["segments"], data["tier"], offer, data["campaign"], data["service_priority"])
+
+
 def decisions(decision_ids: Sequence[int]) -> list[DecisionMessage]:
     """The messages of decisions, in order of id; three queries for all of them."""
     rows = list(

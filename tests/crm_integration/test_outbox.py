@@ -18,6 +18,7 @@ from segmentation.jobs import Job
 from segmentation.models import (
     AuditEntry,
     Campaign,
+    LeaseState,
     Membership,
     Offer,
     Segment,
@@ -89,9 +90,64 @@ def test_staging_asks_as_much_for_fifty_as_for_one(sender, shop):
 
 def test_the_version_grows_with_each_decision_about_a_customer(sender):
     first = staged(decision(input_version=1))
-    second = staged(decision(input_version=2))
+    second = staged(decision(input_version=2, priority=4))
     assert second.subject_version > first.subject_version
     assert json.loads(bytes(second.body))["data"]["version"] == second.subject_version
+
+
+def restage(**changes):
+    """A second decision about the same customer; True when it was sent on."""
+    before = OutboundMessage.objects.count()
+    outbox.stage(decided(decision(input_version=2, **changes)))
+    return OutboundMessage.objects.count() > before
+
+
+def test_a_decision_that_tells_a_receiver_nothing_new_is_not_sent(
+    sender, nudges, django_capture_on_commit_callbacks
+):
+    staged(decision(tier="high", churn_probability=0.1))
+    with django_capture_on_commit_callbacks(execute=True):
+        assert not restage(churn_probability=0.4, future_value_minor=500)
+    assert nudges == []
+
+
+@pytest.mark.parametrize("change", [{"priority": 3}, {"tier": "low"}])
+def test_another_priority_or_tier_is_sent(sender, change):
+    staged(decision(tier="high"))
+    assert restage(**change)
+
+
+def test_another_offer_or_segment_is_sent(sender):
+    staged(decision())
+    offer = Offer.objects.create(slug="back", name="Come back", kind="percentage", valid_days=14)
+    assert restage(offer=offer)
+    row = decision(input_version=3, offer=offer)
+    Membership.objects.create(
+        customer=row.customer, segment=Segment.objects.create(slug="at-risk", name="At risk")
+    )
+    outbox.stage(decided(row))
+    assert OutboundMessage.objects.count() == 3
+
+
+def test_what_never_arrived_is_told_again_by_the_next_decision(sender):
+    message = staged(decision())
+    OutboundMessage.objects.filter(pk=message.pk).update(state=LeaseState.FAILED)
+    assert restage()
+
+
+def test_a_connection_that_was_told_nothing_yet_is_told_everything(sender):
+    staged(decision())
+    late = fixtures.connection("late", url="https://late.example.com/")
+    assert restage()
+    assert OutboundMessage.objects.filter(connection=late).count() == 1
+    assert OutboundMessage.objects.exclude(connection=late).count() == 1
+
+
+def test_an_unforeseen_error_is_written_down_and_tried_again(sender, monkeypatch):
+    monkeypatch.setattr(http, "post", lambda *args, **kwargs: {}["missing"])
+    message = deliver(staged())
+    assert message.state == LeaseState.QUEUED
+    assert DeliveryAttempt.objects.get().error == "Unexpected error: KeyError."
 
 
 def test_the_payload_says_who_what_and_why(sender, shop):
