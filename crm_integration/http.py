@@ -120,9 +120,9 @@ def _retry_after(value: str, now: datetime | None = None) -> timedelta | None:
         return timedelta(seconds=min(int(value[:9]), 7 * 24 * 3600))
     try:
         moment = parsedate_to_datetime(value)
-    except ValueError:
+        wait = moment.replace(tzinfo=moment.tzinfo or UTC) - (now or datetime.now(UTC))
+    except (ValueError, OverflowError):
         return None
-    wait = moment.replace(tzinfo=moment.tzinfo or UTC) - (now or datetime.now(UTC))
     return wait if wait > timedelta(0) else None
 
 

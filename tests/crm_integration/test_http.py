@@ -247,6 +247,13 @@ def test_retry_after_as_a_date_is_understood():
     assert http._retry_after("Sun, 01 Nov 2026 09:00:00 GMT", now) is None
 
 
+@pytest.mark.parametrize(
+    "header", ["1 Jan 99999999999 00:00:00 GMT", "Sun, 01 Nov 2026 10:00:00 +99999999999999999999"]
+)
+def test_a_retry_after_out_of_all_bounds_is_no_error(header):
+    assert http._retry_after(header) is None
+
+
 def test_public_addresses_pass_the_first_check():
     endpoint = addresses.check("https://CRM.Example.com/hook?x=1")
     assert (endpoint.scheme, endpoint.host, endpoint.port) == ("https", "crm.example.com", 443)
