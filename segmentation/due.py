@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 
 from segmentation.batches import batches
 from segmentation.jobs import Job, enqueue
+from segmentation.locks import lock_customers
 from segmentation.models import Customer, DueCustomer, LeaseState
 
 _OVER = Q(state__in=[LeaseState.DONE, LeaseState.FAILED, LeaseState.CANCELLED])
@@ -39,8 +40,7 @@ def grow_versions(customer_ids: Iterable[int]) -> set[int]:
         stands_for = {key: survivor or key for key, survivor in chain}
         survivors.update(stands_for.values())
         touched = sorted({*stands_for, *stands_for.values()})
-        # One order for everybody: two workers with the same customers wait for each other instead of locking up.
-        list(Customer.objects.select_for_update().filter(pk__in=touched).order_by("pk").values_list("pk"))
+        lock_customers(touched)
         Customer.objects.filter(pk__in=touched).update(input_version=F("input_version") + 1)
     return survivors
 

@@ -9,7 +9,8 @@ from datetime import datetime
 from django.db import IntegrityError, transaction
 
 from segmentation.batches import batches
-from segmentation.models import Customer, Event, EventItem, EventSource, EventText
+from segmentation.locks import lock_customers
+from segmentation.models import Event, EventItem, EventSource, EventText
 
 Fact = tuple[str, int]  # source key, kind
 
@@ -45,7 +46,7 @@ def add(drafts: Sequence[Draft], *, source: EventSource, received_at: datetime) 
     A version older than a stored one is kept as already superseded; a newer one supersedes what is there.
     """
     # Two workers with the same fact meet at its customer's row, so what follows sees what the other stored.
-    _lock(draft.event.customer_id for draft in drafts)
+    lock_customers(draft.event.customer_id for draft in drafts)
     known = _known(source, {draft.fact for draft in drafts})
     stored = Stored()
     fresh: list[Draft] = []
@@ -127,8 +128,3 @@ def _known(source: EventSource, facts: set[Fact]) -> dict[Fact, list[Event]]:
         for row in rows.only("source_key", "kind", "source_version", "superseded_at", "customer_id"):
             known.setdefault((row.source_key, row.kind), []).append(row)
     return known
-
-
-def _lock(customer_ids: Iterable[int]) -> None:
-    for part in batches(sorted(set(customer_ids))):
-        list(Customer.objects.select_for_update().filter(pk__in=part).order_by("pk").values_list("pk"))

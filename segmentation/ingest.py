@@ -11,6 +11,7 @@ from django.db import transaction
 
 from segmentation import attributes, bulk, consents, contacts, crypto, event_store, identities, products
 from segmentation.due import mark_due
+from segmentation.locks import lock_customers
 from segmentation.models import AttributeDefinition, Customer, Event, EventSource, Shop
 from segmentation.models.shop import minor_digits
 from segmentation.normal import (
@@ -173,6 +174,7 @@ def _owners(
     """Customer id by `_who`, and how many customers are new. Guests without a home are left out."""
     references = {event.customer for event in events if event.customer}
     ids, new = identities.find_or_create_many(namespace, references)
+    lock_customers(ids.values())
     owners = {("customer", reference): key for reference, key in ids.items()}
     _fill_channels(events, ids)
     contacts.write_missing_emails(
@@ -277,6 +279,8 @@ def _definitions(customers: Sequence[NormalCustomer]) -> dict[str, AttributeDefi
 
 def record_people(people: Mapping[int, Person], *, source: EventSource, received_at: datetime) -> set[int]:
     """Store profiles by customer id; returns the customers with something new. Needs a transaction."""
+    # What follows adds to what is known: without the lock, two workers would undo each other's additions.
+    lock_customers(people)
     said = {key: customer for key, (customer, _values) in people.items()}
     changed = _profiles(said)
     changed |= contacts.write_many({key: _contact(customer) for key, customer in said.items()})

@@ -13,7 +13,8 @@ from django.db.models import Count, F
 from django.db.models.functions import Now
 
 from segmentation import bulk, segments, stored_frames
-from segmentation.models import Customer, Membership, MembershipChange, Segment, Shop
+from segmentation.locks import lock_customers
+from segmentation.models import Membership, MembershipChange, Segment, Shop
 from segmentation.rules import compile as rules
 from segmentation.segments import Definition
 
@@ -189,6 +190,8 @@ def _empty(segment: Segment) -> None:
     while True:
         with transaction.atomic():
             rows = Membership.objects.filter(segment=segment)
+            lock_customers(rows.order_by("pk").values_list("customer_id", flat=True)[:REFRESH_CHUNK])
+            # Read again under the lock: another worker may have emptied them, and nobody leaves twice.
             ids = list(rows.order_by("pk").values_list("customer_id", flat=True)[:REFRESH_CHUNK])
             if not ids:
                 break
@@ -201,7 +204,7 @@ def _refresh_chunk(
     ids: Sequence[int], definitions: Sequence[Definition], touched: frozenset[str]
 ) -> MembershipReport:
     with transaction.atomic():
-        list(bulk.values_in(Customer.objects.select_for_update().order_by("pk"), ids, "pk", by="pk"))
+        lock_customers(ids)
         frame = evaluate(stored_frames.read(ids), definitions)
         keep = ["customer_id", *(d.column for d in definitions if d.slug in touched)]
         return publish(frame.select(keep), cause=MembershipChange.Cause.EDIT)
