@@ -162,13 +162,24 @@ def previous_champion(target: Target) -> ModelVersion | None:
     return _previous(slot) if slot else None
 
 
-def promote_by_policy(version: ModelVersion, targets: Sequence[Target]) -> list[Comparison]:
-    """Compare for each target and promote where the policy says so; the rest stays challenger with the reason."""
+def promote_by_policy(
+    version: ModelVersion, targets: Sequence[Target], *, simpler: Mapping[str, ModelVersion] | None = None
+) -> list[Comparison]:
+    """Compare for each target and promote where the policy says so; the rest stays challenger with the reason.
+
+    simpler: baselines of the same training by name. Where there is no champion yet and one of them is clearly
+    better than `version`, it serves instead, so that a shop's first training always gives scores.
+    """
     comparisons = []
     for target in targets:
         comparison = compare(target, version)
         if comparison.promotes:
             promote(target, version, reason=comparison.reason)
+        elif comparison.verdict == "fails_baselines":
+            best = min(comparison.baselines, key=lambda paired: paired.difference)
+            instead = (simpler or {}).get(best.other)
+            if instead is not None:
+                promote(target, instead, reason=comparison.reason)
         comparisons.append(comparison)
     return comparisons
 

@@ -124,8 +124,9 @@ def _train_family(
         trained, material.test, recipe, rival=rival, rounds=settings.rounds, seed=settings.config.seed
     )
     progress(JUDGE, _("Storing the models"), None)
-    version = _store(row, family, material, recipe, trained, judged, rival)
-    comparisons = registry.promote_by_policy(version, family)
+    versions = _store(row, family, material, recipe, trained, judged, rival)
+    version = versions.pop(learners.BLEND)
+    comparisons = registry.promote_by_policy(version, family, simpler=versions)
     return {
         "version": version.number,
         "targets": {
@@ -177,8 +178,8 @@ def _store(
     trained: learners.Trained,
     judged: learners.Judged,
     rival: learners.Rival,
-) -> ModelVersion:
-    """Register every learner and then the blend, which is the challenger."""
+) -> dict[str, ModelVersion]:
+    """Register every learner and then the blend, which is the challenger; returns the versions by name."""
     members: dict[str, ModelVersion] = {}
     with tempfile.TemporaryDirectory() as working:
         for name, model in trained.models.items():
@@ -202,7 +203,7 @@ def _store(
                     is_challenger=name == learners.BLEND,
                 )
             )
-    return members[learners.BLEND]
+    return members
 
 
 def figures(evaluation: Evaluation, rival: learners.Rival | None = None) -> dict[str, Any]:

@@ -65,6 +65,10 @@ def test_the_first_version_is_promoted_unless_a_baseline_is_clearly_better(regis
     comparison = registry.promote_by_policy(poor, [churn])[0]
     assert (comparison.verdict, registry.champion(churn)) == ("fails_baselines", None)
     assert comparison.reason == "It ranks clearly below the baseline btyd: auc -0.050 (-0.070 to -0.030)."
+    baseline = register()
+    registry.promote_by_policy(poor, [churn], simpler={"btyd": baseline})
+    assert registry.champion(churn) == baseline, "a shop's first training always gives scores"
+    ModelSlot.objects.update(champion=None)
     tie = register(figures(btyd=(-0.01, -0.03, 0.01)))
     assert registry.promote_by_policy(tie, [churn])[0].verdict == "first"
     assert registry.champion(churn) == tie
