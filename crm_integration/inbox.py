@@ -28,7 +28,8 @@ from segmentation.normal import IngestReport, NormalCustomer, Rejection
 
 log = structlog.get_logger(__name__)
 
-LEASE = timedelta(seconds=180)
+# A killed worker holds its message this long; a slow one that is overtaken writes nothing (leases.guard).
+LEASE = timedelta(seconds=30)
 RETRY_AFTER = tuple(timedelta(seconds=seconds) for seconds in (2, 15, 60, 600, 3600))
 MAX_ATTEMPTS = len(RETRY_AFTER) + 1
 JITTER = 0.2

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from django.db import connection, transaction
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
+from django.utils.translation import gettext as _
 
 from segmentation.models.leased import Leased, LeaseState
 
@@ -70,7 +71,8 @@ def _park_poison(rows: QuerySet[Row], *, max_attempts: int) -> None:
         lease_until=None,
         finished_at=Now(),
         fence=F("fence") + 1,
-        error=f"stopped after {max_attempts} attempts that ended without an answer",
+        error=_("Stopped after %(count)d attempts whose worker ended without an answer.")
+        % {"count": max_attempts},
     )
 
 
@@ -126,6 +128,14 @@ def retry(row: Leased, *, after: timedelta, error: str, **changes: Any) -> None:
     )
     if not updated:
         raise LeaseLost(f"{type(row).__name__} {row.pk} is no longer held")
+
+
+def fail_or_retry(row: Leased, error: str, *, after: timedelta, max_attempts: int = MAX_ATTEMPTS) -> None:
+    """Try again, after a wait that grows with the attempts, or stop for good when they are used up."""
+    if row.attempts >= max_attempts:
+        fail(row, error)
+    else:
+        retry(row, after=after * row.attempts, error=error)
 
 
 def _end(row: Leased, **changes: Any) -> None:

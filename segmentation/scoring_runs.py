@@ -252,10 +252,7 @@ def _pinned(shard: ScoringShard) -> Pinned:
 
 def _failed(shard: ScoringShard, error: str) -> None:
     try:
-        if shard.attempts >= leases.MAX_ATTEMPTS:
-            leases.fail(shard, error)
-        else:
-            leases.retry(shard, after=RETRY_AFTER * shard.attempts, error=error)
+        leases.fail_or_retry(shard, error, after=RETRY_AFTER)
     except leases.LeaseLost:
         log.warning("scoring.shard_lost", shard=shard.pk)
 
