@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from segmentation.jobs import Job
 
+if TYPE_CHECKING:
+    from kombu import Producer
+
 # After a failed publish the broker is left alone for a moment, so that a dead broker does not slow every request.
 PAUSE_SECONDS = 5.0
+# RabbitMQ that is out of memory or disk keeps the connection open and confirms nothing.
+CONFIRM_SECONDS = 1.0
 _silent_until = 0.0
 
 
@@ -23,10 +31,30 @@ def send(job: Job, ids: dict[str, int]) -> None:
     from workers.celery import app
     from workers.queues import POLICIES, full_name
 
+    queue = full_name(POLICIES[job].queue)
     try:
-        app.send_task(
-            job.value, kwargs=ids, queue=full_name(POLICIES[job].queue), retry=False, ignore_result=True
-        )
+        with app.producer_pool.acquire(block=True) as producer, _hanging_up(producer):
+            app.send_task(
+                job.value,
+                kwargs=ids,
+                queue=queue,
+                producer=producer,
+                retry=False,
+                ignore_result=True,
+                confirm_timeout=CONFIRM_SECONDS,
+            )
     except Exception:
         _silent_until = monotonic() + PAUSE_SECONDS
+        raise
+
+
+@contextmanager
+def _hanging_up(producer: Producer) -> Iterator[None]:
+    """After a failure cut the connection: closing it in form would wait for an answer that may never come."""
+    try:
+        yield
+    except Exception:
+        connection = producer.connection
+        if connection is not None and connection.connected and hasattr(connection.connection, "collect"):
+            connection.connection.collect()
         raise
