@@ -44,7 +44,7 @@ def nudge_late_rows() -> None:
         enqueue(Job.DELIVER)
     if leases.claimable(DueCustomer.objects.all()).exists():
         enqueue(Job.RESCORE_DUE)
-    for run_id in _late(ScoringShard).filter(run__state="running").values_list("run_id", flat=True)[:BATCH]:
+    for run_id in _runs_of_late_shards():
         enqueue(Job.RUN_SHARD, run_id=run_id)
     for run_id in _finished_runs():
         enqueue(Job.FINISH_SCORING_RUN, run_id=run_id)
@@ -61,6 +61,18 @@ def nudge_late_rows() -> None:
 def _late(model: type[Leased]) -> QuerySet[Any]:
     waiting = Q(state=LeaseState.QUEUED, run_after__lt=Now() - LATE)
     return model._default_manager.filter(waiting | Q(state=LeaseState.RUNNING, lease_until__lt=Now()))
+
+
+def _runs_of_late_shards() -> list[int]:
+    """A run id for each shard to nudge again.
+
+    A shard that waits while others of its run are worked on is not late, its nudge stands in the queue; nudging it
+    at every sweep of a long run would fill the queue that single events go through.
+    """
+    lost = Q(state=LeaseState.RUNNING, lease_until__lt=Now())
+    worked_on = ScoringShard.objects.filter(state=LeaseState.RUNNING, lease_until__gte=Now())
+    late = _late(ScoringShard).filter(lost | ~Q(run__in=worked_on.values("run")), run__state="running")
+    return list(late.values_list("run_id", flat=True)[:BATCH])
 
 
 def _finished_runs() -> list[int]:

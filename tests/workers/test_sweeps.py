@@ -73,6 +73,20 @@ def test_a_customer_that_is_due_is_nudged(nudges):
     assert (Job.RESCORE_DUE, {}) in nudges
 
 
+def test_shards_that_wait_their_turn_are_not_nudged_at_every_sweep(nudges, run):
+    shard(run, state=LeaseState.RUNNING, lease_until=Now() + timedelta(minutes=1))
+    ScoringShard.objects.create(run=run, number=2, first_id=10, last_id=19, run_after=LONG_AGO)
+    sweeps.nudge_late_rows()
+    assert nudges == []
+
+
+def test_when_nobody_works_on_a_run_its_waiting_shards_are_nudged(nudges, run):
+    for number in (2, 3):
+        ScoringShard.objects.create(run=run, number=number, first_id=1, last_id=9, run_after=LONG_AGO)
+    sweeps.nudge_late_rows()
+    assert nudges == [(Job.RUN_SHARD, {"run_id": run.pk})] * 2
+
+
 def test_a_shard_whose_worker_died_is_nudged(nudges, run):
     shard(run, state=LeaseState.RUNNING, lease_until=LONG_AGO)
     sweeps.nudge_late_rows()
@@ -124,6 +138,19 @@ def test_the_night_begins_at_two_in_the_shops_time_zone(starts, hour, expected):
         sweeps.start_nightly_classification()
         sweeps.start_nightly_classification()
     assert len(starts) == expected
+
+
+def test_a_night_that_could_not_start_is_not_ticked_off(starts, monkeypatch):
+    def killed():
+        raise ConnectionError
+
+    with time_machine.travel(datetime(2026, 1, 5, 12, tzinfo=UTC)):
+        with monkeypatch.context() as broken:
+            broken.setattr(sweeps.scoring_runs, "start", killed)
+            with pytest.raises(ConnectionError):
+                sweeps.start_nightly_classification()
+        sweeps.start_nightly_classification()
+    assert starts == [1]
 
 
 def test_a_shop_whose_clock_stands_still_is_not_classified_nightly(starts):
