@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import time
-from datetime import UTC, datetime
-
 import pytest
 
 from crm_integration import signatures
@@ -13,6 +9,7 @@ from crm_integration.demo_receiver import DemoReceiver
 from crm_integration.models import Connection, InboundMessage, OutboundMessage
 from segmentation import starter
 from segmentation.models import Customer, Decision, DueCustomer, Event, Shop
+from tests.crm_integration import fixtures
 from tests.flows.conftest import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -40,27 +37,8 @@ def connection(worker, environment, receiver):
 
 
 def post_order(client, connection, reference, message_id):
-    now = datetime.now(UTC)
-    body = json.dumps(
-        {
-            "type": "order.placed",
-            "timestamp": now.isoformat(),
-            "data": {
-                "id": f"order-{reference}",
-                "customer": {"id": reference},
-                "amount": "25.00",
-                "currency": "GBP",
-            },
-        }
-    ).encode()
-    return client.post(
-        f"/hooks/{connection.slug}/", data=body, content_type="application/json",
-        headers={
-            "webhook-id": message_id,
-            "webhook-timestamp": str(int(time.time())),
-            "webhook-signature": signatures.sign(connection.inbound_secret, message_id, int(time.time()), body),
-        },
-    )  # fmt: skip
+    body = fixtures.order(f"order-{reference}", reference, "25.00")
+    return fixtures.deliver(client, connection, body, message_id=message_id)
 
 
 def delivered_about(receiver, reference):
