@@ -27,6 +27,8 @@ def prune_decisions(*, days: int = DECISION_DAYS) -> int:
 
 def delete_in_batches(rows: QuerySet[Any]) -> Iterator[int]:
     """Delete the rows a batch at a time, each in a transaction of its own, yielding how many went."""
-    while keys := list(rows.order_by("pk").values_list("pk", flat=True)[:BATCH]):
+    last = 0  # rows that stay are looked at once, not again before each batch
+    while keys := list(rows.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:BATCH]):
         rows.model._default_manager.filter(pk__in=keys).delete()
+        last = keys[-1]
         yield len(keys)
