@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import polars as pl
@@ -116,8 +117,9 @@ def train(
         for name in recipe.learners
     }
     side_by_side.fit_all(made, rest, held, weights=WEIGHTS, on_epoch=_reporter(progress))
-    fitted = {name: AskedOnce(estimator) for name, estimator in made.items()}
-    everyone = {**fitted, BLEND: Blend([fitted[name] for name in recipe.members])}
+    fitted = {name: cast(Estimator, AskedOnce(estimator)) for name, estimator in made.items()}
+    blend = cast(Estimator, Blend([fitted[name] for name in recipe.members]))
+    everyone: dict[str, Estimator] = {**fitted, BLEND: blend}
     models = {name: ServedModel(estimator) for name, estimator in everyone.items()}
     calibration = _calibrate(models, held)
     for model in models.values():

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from django.utils.translation import gettext as _
@@ -27,7 +27,7 @@ from segmentation.learning_data import Material
 from segmentation.ml import artifacts
 from segmentation.ml.config import TrainingConfig, preset
 from segmentation.ml.evaluation import Evaluation
-from segmentation.ml.schema import LearningError
+from segmentation.ml.schema import Estimator, LearningError
 from segmentation.models import ModelVersion, Shop, Target, TrainingRun
 from segmentation.training_progress import RunProgress, Watcher
 from segmentation.training_runs import TrainingError
@@ -184,7 +184,7 @@ def _store(
     with tempfile.TemporaryDirectory() as working:
         for name, model in trained.models.items():
             place = Path(working) / name
-            artifacts.save(model, place)
+            artifacts.save(cast(Estimator, model), place)
             members[name] = registry.register(
                 registry.NewVersion(
                     algorithm=recipe.config.network if name == learners.NETWORK else name,

@@ -38,7 +38,15 @@ def stored():
         "current_offer__slug", "abstain_reason",
     )  # fmt: skip
     scores = Score.objects.order_by("customer", "target__slug").values_list(
-        "customer", "target__slug", "value", "median", "lower", "upper", "label", "probabilities", "abstain_reason"
+        "customer",
+        "target__slug",
+        "value",
+        "median",
+        "lower",
+        "upper",
+        "label",
+        "probabilities",
+        "abstain_reason",
     )
     vectors = CustomerFeatures.objects.order_by("pk").values_list("pk", "vector")
     decisions = Decision.objects.order_by("customer").values_list(
@@ -115,7 +123,9 @@ def test_a_refusal_removes_the_scores_but_not_the_rules(champion):
     customer = Customer.objects.filter(orders=0).first()
     scoring.score_customers(ids(), scoring.pin(), cause=BATCH)
     assert customer.scores.count() == 3
-    Consent.objects.create(customer=customer, purpose="profiling", status="denied", decided_at=noon(mini_shop.TODAY))
+    Consent.objects.create(
+        customer=customer, purpose="profiling", status="denied", decided_at=noon(mini_shop.TODAY)
+    )
     Customer.objects.filter(pk=customer.pk).update(is_profiled=False)
     scoring.score_customers([customer.pk], scoring.pin(), cause=BATCH)
     customer.refresh_from_db()
@@ -191,7 +201,10 @@ def test_history_keeps_changes_of_class_and_month_ends(champion, shop):
     due.mark_due([key], cause="test")
     scoring.rescore_due()
     changed = ScoreHistory.objects.filter(customer=key, target=tier).order_by("as_of")
-    assert [row.as_of for row in changed] == [shop.scoring_as_of() - dt.timedelta(days=1), shop.scoring_as_of()]
+    assert [row.as_of for row in changed] == [
+        shop.scoring_as_of() - dt.timedelta(days=1),
+        shop.scoring_as_of(),
+    ]
     shop.frozen_on = dt.date(2024, 3, 31)
     shop.save()
     scoring.score_customers([key], scoring.pin(), cause=BATCH)
@@ -244,7 +257,11 @@ def test_one_customer_that_cannot_be_scored_does_not_hold_up_the_others(champion
     assert scoring.rescore_due() == 2
     assert Score.objects.filter(customer=good).exists()
     row = DueCustomer.objects.get()
-    assert (row.customer_id, row.state, row.error) == (bad, LeaseState.QUEUED, "ValueError: a number out of range")
+    assert (row.customer_id, row.state, row.error) == (
+        bad,
+        LeaseState.QUEUED,
+        "ValueError: a number out of range",
+    )
     DueCustomer.objects.update(run_after=dt.datetime(2024, 1, 1, tzinfo=dt.UTC), attempts=2)
     scoring.rescore_due()
     assert DueCustomer.objects.get().state == LeaseState.FAILED

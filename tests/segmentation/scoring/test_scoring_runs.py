@@ -30,7 +30,9 @@ def work_off(run):
     run.refresh_from_db()
 
 
-def test_a_run_scores_everybody_and_sums_up(champion, small_shards, nudges, django_capture_on_commit_callbacks):
+def test_a_run_scores_everybody_and_sums_up(
+    champion, small_shards, nudges, django_capture_on_commit_callbacks
+):
     starter.install()
     with django_capture_on_commit_callbacks(execute=True):
         run = scoring_runs.start()
@@ -55,7 +57,7 @@ def test_starting_twice_for_a_day_gives_the_run_that_is_running(champion):
 
 def test_a_run_keeps_to_the_versions_it_started_with(champion):
     run = scoring_runs.start()
-    assert run.pinned_versions == {slug: champion.pk for slug in ("churn", "future_value", "value_tier")}
+    assert run.pinned_versions == dict.fromkeys(("churn", "future_value", "value_tier"), champion.pk)
 
 
 def test_a_killed_workers_shard_resumes_at_its_cursor(champion, small_shards, monkeypatch):
