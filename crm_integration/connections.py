@@ -63,8 +63,9 @@ def set_secret(connection: Connection, door: Door, *, secret: str = "", actor: A
 
 def end_grace(connection: Connection, door: Door, *, actor: Any = None) -> None:
     """Stop accepting (or signing with) the replaced secret now, for one that leaked."""
-    _save(connection, {f"{door}_secret_previous": "", _until(door): None})
-    AuditEntry.record("connection.previous_secret_dropped", connection, actor=actor, door=door.value)
+    with transaction.atomic():
+        _save(connection, {f"{door}_secret_previous": "", _until(door): None})
+        AuditEntry.record("connection.previous_secret_dropped", connection, actor=actor, door=door.value)
 
 
 def valid_secrets(connection: Connection, door: Door, *, now: datetime) -> list[str]:

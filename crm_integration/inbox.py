@@ -208,17 +208,7 @@ def replay(message: InboundMessage, *, actor: Any = None) -> None:
     if message.body is None:
         raise NotReplayable(_("The body is no longer kept (see retention)."))
     with transaction.atomic():
-        over = [LeaseState.DONE, LeaseState.FAILED, LeaseState.CANCELLED]
-        changed = InboundMessage.objects.filter(pk=message.pk, state__in=over).update(
-            state=LeaseState.QUEUED,
-            attempts=0,
-            run_after=Now(),
-            finished_at=None,
-            error="",
-            outcome="",
-            progress=0,
-        )
-        if not changed:
+        if not leases.start_over(message, outcome=""):
             raise NotReplayable(_("The message is still waiting or being processed."))
         AuditEntry.record("inbound.replayed", message, actor=actor)
         enqueue(Job.PROCESS_INBOUND, message_id=message.pk)

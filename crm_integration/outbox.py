@@ -279,11 +279,7 @@ def redeliver(message: OutboundMessage, *, actor: Any = None) -> None:
     with transaction.atomic():
         if not _sending().filter(pk=message.connection_id).exists():
             raise NotRedeliverable(_("The connection does not send; switch it on first."))
-        over = [LeaseState.DONE, LeaseState.FAILED, LeaseState.CANCELLED]
-        changed = OutboundMessage.objects.filter(pk=message.pk, state__in=over).update(
-            state=LeaseState.QUEUED, attempts=0, run_after=Now(), finished_at=None, error="", progress=0
-        )
-        if not changed:
+        if not leases.start_over(message):
             raise NotRedeliverable(_("The message is still waiting or being delivered."))
         AuditEntry.record("outbound.redelivered", message, actor=actor)
         enqueue(Job.DELIVER, message_id=message.pk)

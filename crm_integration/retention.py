@@ -7,18 +7,19 @@ from datetime import timedelta
 from django.db.models.functions import Now
 
 from crm_integration.models import DeliveryAttempt, InboundMessage, OutboundMessage, RefusedDelivery
-from segmentation.models import LeaseState
-from segmentation.retention import delete_in_batches
+from segmentation.leases import OVER
+from segmentation.retention import delete_in_batches, keys_in_batches
 
 BODY_DAYS = 30
 KEY_DAYS = 90
-OVER = [LeaseState.DONE, LeaseState.FAILED, LeaseState.CANCELLED]
 
 
 def prune_messages(*, body_days: int = BODY_DAYS, key_days: int = KEY_DAYS) -> int:
     """Empty old inbound bodies, then delete old messages, attempts and refusal counts; returns rows deleted."""
     over = InboundMessage.objects.filter(state__in=OVER)
-    over.filter(received_at__lt=Now() - timedelta(days=body_days), body__isnull=False).update(body=None)
+    bodies = over.filter(received_at__lt=Now() - timedelta(days=body_days), body__isnull=False)
+    for keys in keys_in_batches(bodies):
+        InboundMessage.objects.filter(pk__in=keys).update(body=None)
     age = Now() - timedelta(days=key_days)
     expired = (
         over.filter(received_at__lt=age),

@@ -8,12 +8,13 @@ from django.db import transaction
 from django.db.models import Case, F, IntegerField, Q, Value, When
 from django.db.models.functions import Now
 
+from segmentation import leases
 from segmentation.batches import batches
 from segmentation.jobs import Job, enqueue
 from segmentation.locks import lock_customers
 from segmentation.models import Customer, DueCustomer, LeaseState
 
-_OVER = Q(state__in=[LeaseState.DONE, LeaseState.FAILED, LeaseState.CANCELLED])
+_OVER = Q(state__in=leases.OVER)
 
 
 def mark_due(customer_ids: Iterable[int], *, cause: str) -> set[int]:

@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from segmentation import bulk, consents, contacts, memberships
 from segmentation.batches import batches
 from segmentation.due import mark_due
+from segmentation.locks import lock_customers
 from segmentation.models import AuditEntry, Customer, CustomerIdentity, DueCustomer, MembershipChange, Shop
 from segmentation.normal import MAX_REFERENCE
 
@@ -93,6 +94,8 @@ def adopt_guests(emails: Mapping[int, str]) -> set[int]:
         guests = Customer.objects.filter(
             contact__email_index__in=part, reference__startswith=f"{GUEST}:", merged_into=None
         ).select_related("contact")
+        pairs = [(guest.pk, homes[guest.contact.email_index]) for guest in guests]
+        lock_customers(key for pair in pairs for key in pair)
         for guest in guests:
             home = Customer.objects.get(pk=homes[guest.contact.email_index])
             if home.pk != guest.pk and home.merged_into_id is None:

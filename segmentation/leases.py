@@ -15,6 +15,7 @@ from segmentation.models.leased import Leased, LeaseState
 Row = TypeVar("Row", bound=Leased)
 MAX_ATTEMPTS = 3
 ERROR_LENGTH = 4000
+OVER = (LeaseState.DONE, LeaseState.FAILED, LeaseState.CANCELLED)
 
 
 class LeaseLost(Exception):
@@ -128,6 +129,22 @@ def retry(row: Leased, *, after: timedelta, error: str, **changes: Any) -> None:
     )
     if not updated:
         raise LeaseLost(f"{type(row).__name__} {row.pk} is no longer held")
+
+
+def start_over(row: Leased, **changes: Any) -> bool:
+    """Make a row that is over wait again, with all its attempts; False when it is not over."""
+    model: Any = type(row)
+    changed = model._default_manager.filter(pk=row.pk, state__in=OVER).update(
+        state=LeaseState.QUEUED,
+        attempts=0,
+        run_after=Now(),
+        finished_at=None,
+        cancel_requested=False,
+        error="",
+        progress=0,
+        **changes,
+    )
+    return bool(changed)
 
 
 def fail_or_retry(row: Leased, error: str, *, after: timedelta, max_attempts: int = MAX_ATTEMPTS) -> None:

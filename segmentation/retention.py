@@ -27,8 +27,14 @@ def prune_decisions(*, days: int = DECISION_DAYS) -> int:
 
 def delete_in_batches(rows: QuerySet[Any]) -> Iterator[int]:
     """Delete the rows a batch at a time, each in a transaction of its own, yielding how many went."""
-    last = 0  # rows that stay are looked at once, not again before each batch
-    while keys := list(rows.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:BATCH]):
+    for keys in keys_in_batches(rows):
         rows.model._default_manager.filter(pk__in=keys).delete()
-        last = keys[-1]
         yield len(keys)
+
+
+def keys_in_batches(rows: QuerySet[Any]) -> Iterator[list[int]]:
+    """Ids of the rows in pieces that a short transaction can change; rows that stay are looked at once."""
+    last = 0
+    while keys := list(rows.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:BATCH]):
+        yield keys
+        last = keys[-1]

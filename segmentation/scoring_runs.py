@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -46,9 +46,12 @@ def start(as_of: date | None = None, *, requested_by: Any = None) -> ScoringRun:
     shop = Shop.get()
     as_of = as_of or shop.scoring_as_of()
     _refuse_the_past(as_of, shop)
+    # Walked before the transaction: SQLite has one writer, which a million ids would hold up. Who comes in
+    # meanwhile is due by their own events.
+    ranges = list(_ranges(settings.SCORING_SHARD_SIZE))
     try:
         with transaction.atomic():
-            return _start(as_of, requested_by)
+            return _start(as_of, ranges, requested_by)
     except IntegrityError:
         # Somebody started the same day a moment ago (one_running_classification_a_date).
         return ScoringRun.objects.get(as_of=as_of, state=ScoringRun.State.RUNNING)
@@ -167,7 +170,7 @@ def _refuse_the_past(as_of: date, shop: Shop) -> None:
         )
 
 
-def _start(as_of: date, requested_by: Any) -> ScoringRun:
+def _start(as_of: date, ranges: Sequence[tuple[int, int]], requested_by: Any) -> ScoringRun:
     run = ScoringRun.objects.create(
         as_of=as_of,
         pinned_versions=serving.pins(serving.current()),
@@ -176,7 +179,7 @@ def _start(as_of: date, requested_by: Any) -> ScoringRun:
     )
     shards = ScoringShard.objects.bulk_create(
         ScoringShard(run=run, number=number, first_id=first, last_id=last, cursor=first - 1)
-        for number, (first, last) in enumerate(_ranges(settings.SCORING_SHARD_SIZE), start=1)
+        for number, (first, last) in enumerate(ranges, start=1)
     )
     for _shard in shards:
         enqueue(Job.RUN_SHARD, run_id=run.pk)

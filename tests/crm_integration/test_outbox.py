@@ -119,7 +119,7 @@ def test_another_priority_or_tier_is_sent(sender, change):
 
 def test_another_offer_or_segment_is_sent(sender):
     staged(decision())
-    offer = Offer.objects.create(slug="back", name="Come back", kind="percentage", valid_days=14)
+    offer = Offer.objects.create(slug="tea", name="Tea", kind="gift", valid_days=14)
     assert restage(offer=offer)
     row = decision(input_version=3, offer=offer)
     Membership.objects.create(
