@@ -184,6 +184,19 @@ def promote_by_policy(
     return comparisons
 
 
+def promotion_diff(target: Target, version: ModelVersion) -> Mapping[str, Any] | None:
+    """Who would change class (or by how much the total would) if `version` replaced the present champion.
+
+    Counted on the test customers of its training; None when another champion serves by now or there was none.
+    """
+    found = version.evaluation.get(target.slug) or {}
+    current = champion(target)
+    if current is None or found.get("champion_version") != current.pk:
+        return None
+    diff: Mapping[str, Any] | None = found.get("promotion_diff")
+    return diff
+
+
 def _store(new: NewVersion) -> ModelVersion:
     last = ModelVersion.objects.aggregate(last=Max("number"))["last"] or 0
     version = ModelVersion.objects.create(

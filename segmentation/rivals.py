@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy as np
 from django.utils.translation import gettext as _
 
 from segmentation import artifact_store, registry, serving
@@ -30,6 +32,40 @@ def find(family: Sequence[Target], material: Material) -> Rival:
         if reason:
             unknown[slug] = reason
     return Rival(answers, version_ids, unknown)
+
+
+def changes(
+    slug: str, answer: TargetPrediction, rival: Rival, classes: Sequence[str]
+) -> dict[str, Any] | None:
+    """What a promotion would change on the test customers, for staff; None without a comparable champion.
+
+    Classes: counts of old class → new class. Binary: who crosses one half. Values: both totals.
+    """
+    before = rival.answers.get(slug)
+    if before is None:
+        return None
+    if answer.mean is not None and before.mean is not None:
+        return {
+            "rows": len(answer.mean),
+            "total_before": float(before.mean.sum()),
+            "total_after": float(answer.mean.sum()),
+        }
+    old, new = _decided(before), _decided(answer)
+    names = list(classes) or ["stays", "leaves"]
+    moves = {
+        names[a]: {names[b]: int(((old == a) & (new == b)).sum()) for b in range(len(names))}
+        for a in range(len(names))
+    }
+    return {"rows": len(new), "changed": int((old != new).sum()), "moves": moves}
+
+
+def _decided(answer: TargetPrediction) -> np.ndarray:
+    """(n,) class index: the model's own decision, or the likelier side."""
+    if answer.decided is not None:
+        return answer.decided
+    if answer.probabilities is None:
+        raise LearningError("This prediction names no class.")
+    return answer.probabilities.argmax(axis=1)
 
 
 def unfair(version: ModelVersion, material: Material) -> str:

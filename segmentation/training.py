@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import structlog
+from django.conf import settings as django_settings
 from django.utils.translation import gettext as _
 
 from segmentation import (
@@ -80,12 +81,23 @@ def families(wanted: Sequence[Target]) -> list[list[Target]]:
 def settings_of(row: TrainingRun) -> Settings:
     """The preset with the run's overrides. Raises LearningError naming unknown settings."""
     given = {name: value for name, value in row.config.items() if name not in RUN_SETTINGS}
-    overridden = TrainingConfig.from_json({**preset(row.preset).to_json(), **given, "seed": row.seed})
+    chosen = {**preset(row.preset).to_json(), "device": device(), **given, "seed": row.seed}
+    overridden = TrainingConfig.from_json(chosen)
     return Settings(
         overridden,
         rounds=int(row.config.get("rounds", ROUNDS)),
         max_rows=int(row.config.get("max_rows", learning_data.MAX_ROWS)),
     )
+
+
+def device() -> str:
+    """What the worker was started with (DEVICE); "auto" is the GPU where torch sees one."""
+    import torch
+
+    wanted = str(django_settings.WORKER_DEVICE)
+    if wanted != "auto":
+        return wanted
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _train(row: TrainingRun, progress: RunProgress) -> dict[str, Any]:
@@ -94,12 +106,12 @@ def _train(row: TrainingRun, progress: RunProgress) -> dict[str, Any]:
     wanted = list(row.targets.filter(is_active=True).select_related("attribute").order_by("slug"))
     training_runs.require_enough_data(wanted, as_of=as_of, shop=shop)
     settings = settings_of(row)
+    TrainingRun.objects.filter(pk=row.pk).update(device=settings.config.device)
     groups = families(wanted)
     versions = []
     for number, family in enumerate(groups):
         part = progress.part(number / len(groups), (number + 1) / len(groups))
         versions.append(_train_family(row, family, settings, as_of=as_of, shop=shop, progress=part))
-    TrainingRun.objects.filter(pk=row.pk).update(device=settings.config.device)
     return {"versions": versions}
 
 
@@ -192,7 +204,7 @@ def _store(
                     directory=place,
                     features=[column.name for column in trained.columns],
                     catalogue_version=CATALOGUE_VERSION,
-                    evaluation=figures(judged.evaluations[name], rival if name == learners.BLEND else None),
+                    evaluation=_evaluation(name, judged, rival, recipe),
                     data_snapshot=material.snapshot,
                     seed=recipe.config.seed,
                     config=_described(name, material, recipe, trained),
@@ -204,6 +216,19 @@ def _store(
                 )
             )
     return members
+
+
+def _evaluation(
+    name: str, judged: learners.Judged, rival: learners.Rival, recipe: learners.Recipe
+) -> dict[str, Any]:
+    """Figures of a learner; for the blend also against the champion, and what promoting it would change."""
+    if name != learners.BLEND:
+        return figures(judged.evaluations[name])
+    found = figures(judged.evaluations[name], rival)
+    for target in recipe.targets:
+        answer = judged.predictions[name][target.name]
+        found[target.name]["promotion_diff"] = rivals.changes(target.name, answer, rival, target.classes)
+    return found
 
 
 def figures(evaluation: Evaluation, rival: learners.Rival | None = None) -> dict[str, Any]:

@@ -65,6 +65,9 @@ def test_training_again_repeats_every_figure_and_leaves_the_champion_where_it_is
         slot = ModelSlot.objects.get(target=target)
         assert (slot.champion, slot.challenger) == (first, second)
     assert first.data_snapshot == second.data_snapshot
+    diff = registry.promotion_diff(next(t for t in standard if t.slug == "value_tier"), second)
+    assert (diff["rows"], diff["changed"]) == (second.evaluation["value_tier"]["rows"], 0)
+    assert sum(diff["moves"][tier][tier] for tier in diff["moves"]) == diff["rows"]
     told = run.summary["versions"][0]["targets"]
     assert told["churn"]["reason"] == "No clear gain over version 5: auc +0.000 (+0.000 to +0.000)."
 
