@@ -17,7 +17,9 @@ def configure_logging(*, level: str, json: bool) -> None:
     ]
     # Plain tracebacks: the richer ones print local variables, and with them bodies and secrets.
     console = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
-    renderers = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()] if json else [console]
+    renderers = (
+        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()] if json else [console]
+    )
     logging.config.dictConfig(
         {
             "version": 1,

@@ -172,7 +172,9 @@ UNFOLD = {
     "SITE_HEADER": "Tierwise",
     "SITE_SUBHEADER": _("Who each customer is becoming"),
     "SITE_SYMBOL": "diversity_3",
-    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("tierwise/favicon.svg")}],
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("tierwise/favicon.svg")}
+    ],
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
     "DASHBOARD_CALLBACK": "segmentation.dashboard.home.context",
