@@ -11,6 +11,7 @@ SHOWN = {
     "multiclass": ("qwk", "macro_f1", "accuracy", "log_loss"),
     "value": ("gini", "spearman", "mae", "bias"),
 }
+ORDER = ("btyd", "logistic", "lightgbm", "mlp", "champion")
 
 
 def lines(evaluation: Mapping[str, Mapping[str, Any]], *, name: str = "blend") -> Iterator[str]:
@@ -29,10 +30,16 @@ def mean_lines(means: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Iterat
             yield f"  {name:<10}" + " · ".join(f"{metric} {value:.4f}" for metric, value in metrics.items())
 
 
+def simplest_first(name: str) -> tuple[int, str]:
+    """Simplest first; PostgreSQL's JSON keeps no order of its own."""
+    return (ORDER.index(name) if name in ORDER else len(ORDER), name)
+
+
 def _metric_line(found: Mapping[str, Any], metric: str, name: str) -> str:
     own = found["metrics"][metric]
     parts = [f"  {metric:<18}{name} {own['value']:.4f} [{own['low']:.4f}, {own['high']:.4f}]"]
-    for other, figures in found["baselines"].items():
+    for other in sorted(found["baselines"], key=simplest_first):
+        figures = found["baselines"][other]
         if metric not in figures:
             continue
         difference = found["differences"][other][metric]

@@ -12,6 +12,7 @@ from segmentation import registry, targets
 from segmentation.dashboard import charts, words
 from segmentation.dashboard.model_words import LOWER_IS_BETTER, METRICS, SNAPSHOT, algorithm
 from segmentation.models import ModelSlot, ModelVersion, Shop, Target
+from segmentation.reports import simplest_first
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ def reports(version: ModelVersion) -> list[TargetReport]:
 
 def _report(version: ModelVersion, target: Target, slot: ModelSlot | None) -> TargetReport:
     evaluation: Mapping[str, Any] = version.evaluation.get(target.slug) or {}
-    others = tuple(evaluation.get("baselines", {}))
+    # PostgreSQL's JSON keeps no order of its own: the simplest first, the champion last.
+    others = tuple(sorted(evaluation.get("baselines", {}), key=simplest_first))
     is_champion = slot is not None and slot.champion_id == version.pk
     return TargetReport(
         target=target,

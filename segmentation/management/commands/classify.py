@@ -52,7 +52,7 @@ class Command(BaseCommand):
             raise CommandError(run.error or f"Classification {run.pk} was {run.get_state_display().lower()}.")
         for title in ("tiers", "segments", "offers", "priorities", "abstained"):
             counts = run.summary.get(title, {})
-            words = ", ".join(f"{name} {count:,}" for name, count in counts.items()) or "none"
+            words = ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items())) or "none"
             self.stdout.write(f"{title.capitalize()}: {words}")
 
 
