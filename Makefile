@@ -8,6 +8,12 @@ DEVICE ?= auto
 CONCURRENCY ?= 2
 PORT   ?= 8000
 
+comma := ,
+empty :=
+space := $(empty) $(empty)
+# Queues carry the installation's prefix, if it has one.
+NAMED  := $(subst $(space),$(comma),$(addprefix $(CELERY_QUEUE_PREFIX),$(subst $(comma),$(space),$(QUEUES))))
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test web worker beat migrate lint types contracts licences messages clean
 
@@ -40,7 +46,7 @@ web: $(VENV)/.runtime
 # One worker process with beat by default; several machines: QUEUES=train,score DEVICE=cuda, and `make beat` once.
 worker: $(VENV)/.runtime
 	DEVICE=$(DEVICE) CONCURRENCY=$(CONCURRENCY) $(BIN)/celery -A workers.celery worker \
-		--queues $(QUEUES) --loglevel INFO $(if $(findstring default,$(QUEUES)),--beat)
+		--queues $(NAMED) --loglevel INFO $(if $(findstring default,$(QUEUES)),--beat)
 
 beat: $(VENV)/.runtime
 	$(BIN)/celery -A workers.celery beat --loglevel INFO

@@ -37,7 +37,7 @@ def _counts() -> Table:
         skipped=Sum("rows_skipped"), rejected=Sum("rows_rejected"), events=Sum("events_created"),
     )  # fmt: skip
     words = {
-        "read": "Lines read", "kept": "Lines kept", "known": "Already known", "skipped": "Without a customer",
+        "read": "Lines read", "kept": "Lines kept", "known": "Already known", "skipped": "Left out (no customer, or free)",
         "rejected": "Rejected", "events": "Events",
     }  # fmt: skip
     rows = [(words[key], int(value or 0)) for key, value in totals.items()]
@@ -50,7 +50,7 @@ def _metrics(slot: ModelSlot) -> Table:
     version = slot.champion
     assert version is not None
     found = version.evaluation.get(slot.target.slug, {})
-    models = {version.algorithm: found.get("metrics", {}), **found.get("baselines", {})}
+    models = {version.algorithm: found.get("metrics", {}), **dict(sorted(found.get("baselines", {}).items()))}
     title = (
         f"{slot.target.name}: version {version.number} on {found.get('rows', 0):,} customers it had not seen"
     )
