@@ -208,12 +208,18 @@ OFFERS: Final = (
         _("Just arrived, and probably your taste: {products}"),
     ),
     StarterOffer(
-        "win-back-10", _("Come back: 10 % off"), Offer.Kind.PERCENTAGE,
+        "win-back-10",
+        # xgettext:no-python-format
+        _("Come back: 10 % off"), Offer.Kind.PERCENTAGE,
+        # xgettext:no-python-format
         _("We miss you: {percentage} % off your next order with {code}."),
         percentage=Decimal(10), cost=4, code="BACK10",
     ),
     StarterOffer(
-        "win-back-15", _("Come back: 15 % off"), Offer.Kind.PERCENTAGE,
+        "win-back-15",
+        # xgettext:no-python-format
+        _("Come back: 15 % off"), Offer.Kind.PERCENTAGE,
+        # xgettext:no-python-format
         _("It has been a while: {percentage} % off your next order with {code}."),
         percentage=Decimal(15), cost=6, code="BACK15",
     ),

@@ -92,6 +92,7 @@ def _figures(numbers: counts.Counts, shop: Shop) -> list[Figure]:
             _total_note() if numbers.scored else "",
         ),
         Figure(
+            # xgettext:no-python-format
             _("Likely to stop buying (70 % or more)"),
             words.number(risky),
             _("%(share)s of the scored") % {"share": words.percent(risky / scored)} if numbers.scored else "",

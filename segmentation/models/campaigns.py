@@ -4,6 +4,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from segmentation.models.customers import PriorityLevel
 
@@ -108,7 +109,7 @@ class CampaignRule(models.Model):
     """Whoever fits gets the offer; within a campaign the first fitting rule wins."""
 
     campaign = models.ForeignKey(Campaign, on_delete=models.CASCADE, related_name="rules")
-    position = models.PositiveIntegerField(_("order"), default=1)
+    position = models.PositiveIntegerField(pgettext_lazy("place in a list", "order"), default=1)
     name = models.CharField(_("name"), max_length=100, blank=True)
     segment = models.ForeignKey(
         "segmentation.Segment",
@@ -172,7 +173,7 @@ class HoldoutGroup(models.Model):
 class ServicePriorityRule(models.Model):
     """Rules in order; the first that fits sets how soon the customer is served."""
 
-    position = models.PositiveIntegerField(_("order"), unique=True)
+    position = models.PositiveIntegerField(pgettext_lazy("place in a list", "order"), unique=True)
     name = models.CharField(_("name"), max_length=100)
     segment = models.ForeignKey(
         "segmentation.Segment",

@@ -1,4 +1,7 @@
-"""Fails when `makemessages` would change a catalogue: a sentence was added, changed or removed without it."""
+"""Fails when `makemessages` would change a catalogue, or when a compiled one is older than its text.
+
+With --write it brings both up to date. Translate what is new, then run it with --write once more to compile.
+"""
 
 from __future__ import annotations
 
@@ -7,41 +10,59 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.support import catalogues
+
 ROOT = Path(__file__).resolve().parents[2]
-LOCALE = ROOT / "locale"
-COMMAND = [
+COLLECT = [
     sys.executable, "manage.py", "makemessages", "--all", "--no-location", "--no-obsolete", "--no-wrap",
     "--ignore=.venv*", "--ignore=var", "--ignore=tests", "--ignore=benchmarks", "--ignore=staticfiles",
 ]  # fmt: skip
 
 
-def catalogues() -> dict[Path, list[str]]:
-    """Each catalogue without the lines that change with the clock."""
-    return {
-        path: [line for line in path.read_text().splitlines() if not line.startswith('"POT-Creation-Date')]
-        for path in sorted(LOCALE.glob("*/LC_MESSAGES/*.po"))
-    }
-
-
 def main() -> int:
     write = "--write" in sys.argv
     if shutil.which("xgettext") is None:
-        sys.stderr.write("message catalogues not checked: GNU gettext is not installed\n")
-        return 0
-    before = catalogues()
-    texts = {path: path.read_text() for path in before}
-    subprocess.run(COMMAND, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    stale = [path.relative_to(ROOT) for path, lines in catalogues().items() if before.get(path) != lines]
-    if write:
-        return 0
-    for path, text in texts.items():
-        path.write_text(text)
+        sys.stderr.write("sentences of the source not collected: GNU gettext is not installed\n")
+        stale = []
+    else:
+        stale = collect(keep=write)
+        if write:
+            compile_all()
+            return 0
     for path in stale:
         sys.stderr.write(
-            f"{path} is out of date: run `python -m tests.support.messages --write` and translate\n"
+            f"{path.relative_to(ROOT)} is out of date: "
+            "run `python -m tests.support.messages --write` and translate\n"
         )
-    sys.stdout.write(f"{len(before)} message catalogues checked\n")
-    return 1 if stale else 0
+    old = [path for path in catalogues.sources() if not catalogues.is_compiled(path)]
+    for path in old:
+        sys.stderr.write(
+            f"{path.with_suffix('.mo').relative_to(ROOT)} does not say what its .po says: "
+            "run `python -m tests.support.messages --write`\n"
+        )
+    sys.stdout.write(f"{len(catalogues.sources())} message catalogues checked\n")
+    return 1 if stale or old else 0
+
+
+def collect(*, keep: bool) -> list[Path]:
+    """The catalogues that makemessages changes. Changes stay only if asked for, and never a mere new date."""
+    before = {path: path.read_text() for path in catalogues.sources()}
+    subprocess.run(COLLECT, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    stale = [path for path, text in before.items() if _undated(path.read_text()) != _undated(text)]
+    for path, text in before.items():
+        if path not in stale or not keep:
+            path.write_text(text)
+    return stale
+
+
+def _undated(text: str) -> list[str]:
+    return [line for line in text.splitlines() if not line.startswith('"POT-Creation-Date')]
+
+
+def compile_all() -> None:
+    for path in catalogues.sources():
+        target = path.with_suffix(".mo")
+        subprocess.run(["msgfmt", "--check", "-o", str(target), str(path)], check=True)
 
 
 if __name__ == "__main__":
