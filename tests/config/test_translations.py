@@ -49,6 +49,14 @@ def test_what_is_loaded_is_what_was_written(path):
     )
 
 
+def test_a_guess_taken_from_a_similar_sentence_does_not_count_as_translated(tmp_path):
+    path = tmp_path / "django.po"
+    path.write_text(
+        '#, fuzzy, python-format\nmsgid "%(count)s days"\nmsgstr "%(count)s 天"\n\nmsgid "one"\nmsgstr "一"\n'
+    )
+    assert [message.is_translated for message in catalogues.read(path)] == [False, True]
+
+
 def test_both_languages_hold_the_same_sentences(chinese):
     english = catalogues.read(catalogues.LOCALE / "en" / "LC_MESSAGES" / "django.po")
     assert {(m.context, m.source) for m in english} == {(m.context, m.source) for m in chinese}

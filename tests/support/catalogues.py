@@ -24,10 +24,12 @@ class Message:
     source: str = ""
     plural: str = ""
     texts: dict[int, str] = field(default_factory=dict)
+    is_guess: bool = False
 
     @property
     def is_translated(self) -> bool:
-        return bool(self.texts) and all(self.texts.values())
+        """A guess that gettext took from a similar sentence (fuzzy) is not compiled and does not count."""
+        return bool(self.texts) and all(self.texts.values()) and not self.is_guess
 
     def differing_placeholders(self) -> list[str]:
         """What a translation lacks or adds. A form may leave out a number that the other form leaves out too."""
@@ -52,6 +54,7 @@ def _message(block: str) -> Message:
     for line in block.splitlines():
         found = _LINE.fullmatch(line)
         if found is None:
+            message.is_guess |= line.startswith("#,") and "fuzzy" in line
             continue
         part, form = (found[1], int(found[2] or 0)) if found[1] else (part, form)
         _append(message, part, form, ast.literal_eval(found[3]))
