@@ -30,6 +30,7 @@ MIN_REPEATERS = 5
 RIDGE = 1e-7
 # The closed form divides by a - 1 and a + b - 1; next to the pole it is continuous, so step aside.
 POLE = 1e-6
+LARGEST_A = 50.0
 
 
 @dataclass(frozen=True)
@@ -123,10 +124,12 @@ def expected_orders(
     number of orders, so heavy buyers neither overflow nor lose digits.
     """
     x, t, age_ = _floats(frequency, recency, age)
-    a = _off_pole(params.a, 1.0)
-    c = a + _off_pole(params.b, 1.0 - a) - 1.0 + x
+    # A large a and b mean one drop-out rate for everybody; the same rate with a smaller a keeps the series finite.
+    shrink = min(1.0, LARGEST_A / params.a)
+    a, b = _off_pole(params.a * shrink, 1.0), params.b * shrink
+    c = a + _off_pole(b, 1.0 - a) - 1.0 + x
     z = horizon / (params.alpha + age_ + horizon)
-    series = hyp2f1(a + params.b - 1.0 - params.r, a - 1.0, c, z)
+    series = hyp2f1(a + b - 1.0 - params.r, a - 1.0, c, z)
     orders = c / (a - 1.0) * (1.0 - (1.0 - z) ** (a - 1.0) * series)
     return np.maximum(orders / (1.0 + _odds_gone(params, x, t, age_)), 0.0)
 

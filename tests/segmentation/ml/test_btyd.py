@@ -164,3 +164,19 @@ def _simulate(rng, rate, stop, horizon=0.0):
         future += later
         alive = (seen | later) & (rng.random(n) > stop)
     return (x, last, age, future) if horizon else (x, last, age)
+
+
+def test_one_drop_out_rate_for_everybody_gives_finite_expectations():
+    """A small shop's fit may say that all customers leave at one rate: huge a and b with that ratio."""
+    history = {
+        "frequency": [0, 1, 9, 40],
+        "recency": [0, 6, 50, 51],
+        "age": [20, 6.3, 52, 52],
+        "horizon": 13.0,
+    }
+    huge = btyd.BGNBDParams(r=0.41, alpha=1.7, a=4271.5, b=49504.9)
+    spread = btyd.BGNBDParams(r=0.41, alpha=1.7, a=40.0, b=40.0 * 49504.9 / 4271.5)
+    found = btyd.expected_orders(huge, **history)
+    assert (found > 0).all()
+    assert np.isfinite(found).all()
+    assert found == pytest.approx(btyd.expected_orders(spread, **history), rel=0.02)
