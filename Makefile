@@ -32,7 +32,7 @@ $(VENV)/.dev: requirements.txt requirements-dev.txt
 
 demo: $(VENV)/.runtime
 	$(BIN)/python manage.py demo $(if $(FILE),--file "$(FILE)") $(if $(PRESET),--preset "$(PRESET)") \
-		$(if $(MAPPING),--mapping "$(MAPPING)") $(if $(CHECK),--check) --port $(PORT)
+		$(if $(MAPPING),--mapping "$(MAPPING)") $(if $(CUSTOMERS),--customers $(CUSTOMERS)) $(if $(CHECK),--check) --port $(PORT)
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)

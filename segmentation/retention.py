@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.db.models import Exists, OuterRef, QuerySet
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from segmentation.models import Decision, InputSnapshot
 
 DECISION_DAYS = 400
+# Uploaded files and rejected lines are personal data in the clear.
+FILE_DAYS = 7
+FILE_FOLDERS = ("uploads", "imports")
 BATCH = 2000
 
 
@@ -38,3 +45,17 @@ def keys_in_batches(rows: QuerySet[Any]) -> Iterator[list[int]]:
     while keys := list(rows.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:BATCH]):
         yield keys
         last = keys[-1]
+
+
+def prune_files(*, days: int = FILE_DAYS) -> int:
+    """Delete uploaded files and lists of rejected lines that are older than `days`; returns how many."""
+    before = timezone.now().timestamp() - timedelta(days=days).total_seconds()
+    entries = [entry for name in FILE_FOLDERS for entry in _entries(Path(settings.VAR_DIR) / name)]
+    old = [entry for entry in entries if entry.stat().st_mtime < before]
+    for entry in old:
+        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    return len(old)
+
+
+def _entries(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []

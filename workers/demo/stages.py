@@ -54,14 +54,14 @@ def login() -> tuple[str, str]:
     return stored["username"], stored["password"]
 
 
-def simulate(steps: Steps) -> Path:
+def simulate(steps: Steps, customers: int) -> Path:
     """A simulated shop up to today; an existing one is used as it is."""
     folder = FOLDER / "shop"
     if (folder / "manifest.json").exists():
         steps.skip("Simulating a shop", "already there")
         return folder
     config = simulator.SimulationConfig(
-        customers=CUSTOMERS, months=MONTHS, seed=SEED, end=timezone.now().date()
+        customers=customers, months=MONTHS, seed=SEED, end=timezone.now().date()
     )
     with steps.step("Simulating a shop") as bar:
         simulator.simulate(

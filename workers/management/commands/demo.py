@@ -39,6 +39,9 @@ class Command(BaseCommand):
             "--mapping", type=Path, help="a column mapping instead of a preset (see docs/importing.md)"
         )
         parser.add_argument(
+            "--customers", type=int, default=stages.CUSTOMERS, help="size of the simulated shop"
+        )
+        parser.add_argument(
             "--check", action="store_true", help="prove that it works, print a summary and stop"
         )
         parser.add_argument("--port", type=int, default=8000)
@@ -95,7 +98,7 @@ class Command(BaseCommand):
             stages.import_file(self.steps, "Importing events", request)
             stages.stop_the_clock(self.steps)
             return
-        shop = stages.simulate(self.steps)
+        shop = stages.simulate(self.steps, options["customers"])
         customers = Request(path=shop / "customers.parquet", kind=ImportRun.Kind.CUSTOMERS, preset=NATIVE)
         stages.import_file(self.steps, "Importing customers", customers)
         stages.import_file(

@@ -15,10 +15,14 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--decision-days", type=int, default=results.DECISION_DAYS)
+        parser.add_argument("--file-days", type=int, default=results.FILE_DAYS)
         parser.add_argument("--body-days", type=int, default=messages.BODY_DAYS)
         parser.add_argument("--key-days", type=int, default=messages.KEY_DAYS)
 
     def handle(self, *args: Any, **options: Any) -> None:
         decisions = results.prune_decisions(days=options["decision_days"])
         deliveries = messages.prune_messages(body_days=options["body_days"], key_days=options["key_days"])
-        self.stdout.write(f"{decisions} decisions and snapshots and {deliveries} message rows deleted")
+        files = results.prune_files(days=options["file_days"])
+        self.stdout.write(
+            f"{decisions} decisions and snapshots, {deliveries} message rows and {files} uploaded files deleted"
+        )
