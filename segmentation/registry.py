@@ -122,8 +122,8 @@ def compare(target: Target, version: ModelVersion) -> Comparison:
             "target": target.name,
         }
         return Comparison(target, version, current, "serving", reason, baselines=baselines)
-    paired = _paired(evaluation, CHAMPION)
-    if paired is None or evaluation.get("champion_version") != current.pk:
+    paired = _from_champion(version, evaluation, current)
+    if paired is None:
         reason = evaluation.get("champion_unknown") or _(
             "It was not compared with the present champion on the same customers. Train again to compare."
         )
@@ -231,6 +231,17 @@ def _paired(evaluation: Mapping[str, Any], other: str) -> Paired | None:
     if stored is None:
         return None
     return Paired(other, metric, float(stored["value"]), float(stored["low"]), float(stored["high"]))
+
+
+def _from_champion(
+    version: ModelVersion, evaluation: Mapping[str, Any], current: ModelVersion
+) -> Paired | None:
+    """The difference from the champion on the same customers, where both were judged together."""
+    if evaluation.get("champion_version") == current.pk:
+        return _paired(evaluation, CHAMPION)
+    if version.training_run_id is not None and current.training_run_id == version.training_run_id:
+        return _paired(evaluation, current.algorithm)
+    return None
 
 
 def _first(target: Target, version: ModelVersion, baselines: tuple[Paired, ...]) -> Comparison:

@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 from django.core.management import CommandError, call_command
 
-from segmentation import backtests, learners, targets, training
+from segmentation import backtests, learners, registry, targets, training
 from segmentation.ml.config import TrainingConfig
-from segmentation.models import LeaseState, ModelVersion, TrainingRun
+from segmentation.models import LeaseState, ModelVersion, Target, TrainingRun
 from tests.support import mini_shop
 
 QUICK = TrainingConfig(preset="fast", network="mlp", hidden=(16,), ensemble=1, epochs=2, boosting_rounds=10)
@@ -29,7 +29,11 @@ def test_train_here_prints_figures_beside_baselines_and_what_became_of_them(smal
     assert "churn (" in printed
     assert "auc" in printed
     assert "btyd" in printed
-    assert "serves “Stops buying” now" in printed
+    told = [line.strip() for line in printed.splitlines() if line.strip().startswith("Stops buying:")]
+    # On so few customers a simpler model may be clearly better; then it serves, and that is what is said.
+    assert len(told) == 1
+    assert "serves “Stops buying” now" in told[0] or "Worse than version" in told[0]
+    assert registry.champion(Target.objects.get(slug="churn")) is not None
     assert TrainingRun.objects.get().state == LeaseState.DONE
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from segmentation import artifact_store, registry
 from segmentation.features.catalogue import CATALOGUE_VERSION
-from segmentation.models import ArtifactChunk, AuditEntry, ModelSlot, ModelVersion, Promotion
+from segmentation.models import ArtifactChunk, AuditEntry, ModelSlot, ModelVersion, Promotion, TrainingRun
 
 
 def figures(metric="auc", **differences):
@@ -72,6 +72,21 @@ def test_the_first_version_is_promoted_unless_a_baseline_is_clearly_better(regis
     tie = register(figures(btyd=(-0.01, -0.03, 0.01)))
     assert registry.promote_by_policy(tie, [churn])[0].verdict == "first"
     assert registry.champion(churn) == tie
+
+
+def test_a_blend_is_told_what_the_simpler_model_of_its_own_training_gained(register, churn):
+    run = TrainingRun.objects.create()
+    blend, simpler = (
+        register(figures(btyd=(-0.05, -0.07, -0.03)), training_run=run),
+        register(training_run=run),
+    )
+    ModelVersion.objects.filter(pk=simpler.pk).update(algorithm="btyd")
+    registry.promote_by_policy(blend, [churn], simpler={"btyd": simpler})
+    comparison = registry.compare(churn, blend)
+    assert comparison.verdict == "worse"
+    assert comparison.reason.startswith(
+        f"Worse than version {simpler.number} on the same customers: auc -0.050"
+    )
 
 
 @pytest.mark.parametrize(
