@@ -85,8 +85,9 @@ def spearman(truth: np.ndarray, score: np.ndarray, weights: Weights) -> np.ndarr
 
 
 def normalised_gini(truth: np.ndarray, score: np.ndarray, weights: Weights) -> np.ndarray:
-    """Gain-curve area of the score over that of the truth itself (arXiv 1912.07753)."""
-    return _ratio(_gain_area(truth, score, weights), _gain_area(truth, truth, weights))
+    """Gain-curve area of the score over that of the truth itself (arXiv 1912.07753); 0 where nobody spent."""
+    found = _ratio(_gain_area(truth, score, weights), _gain_area(truth, truth, weights))
+    return np.where(weights @ truth > 0, found, 0.0)
 
 
 def mean_absolute_error(truth: np.ndarray, answer: np.ndarray, weights: Weights) -> np.ndarray:

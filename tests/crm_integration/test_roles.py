@@ -20,3 +20,12 @@ def test_roles_see_the_doors_and_only_administrators_change_them(capsys):
     for name in Group.objects.values_list("name", flat=True):
         assert not {"change_connection", "view_message_body"} & permissions(name, "crm_integration")
     assert "view_customer" in permissions("Analyst", "segmentation")
+
+
+@pytest.mark.parametrize(
+    "lookup", ["body__contains", "body__startswith", "body_sha256", "body_sha256__startswith"]
+)
+@pytest.mark.parametrize("model", ["inboundmessage", "outboundmessage"])
+def test_a_filter_in_the_address_cannot_spell_out_a_body(admin_client, model, lookup):
+    answer = admin_client.get(f"/admin/crm_integration/{model}/", {lookup: "7b"})
+    assert answer.status_code == 400

@@ -120,3 +120,8 @@ def test_the_bootstrap_draws_whole_customers():
     assert (weights[:, 0] == weights[:, 1]).all()
     assert (weights[:, 3] == weights[:, 5]).all()
     assert (weights[:, [0, 2, 3]].sum(axis=1) == 3).all()
+
+
+def test_where_nobody_spent_no_ranking_is_a_good_one():
+    score = np.random.default_rng(1).random(60)
+    assert metrics.normalised_gini(np.zeros(60), score, np.ones((1, 60))) == [0.0]
