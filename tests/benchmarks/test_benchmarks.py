@@ -1,0 +1,69 @@
+"""What the benchmarks compare must be the same work, or their ratios say nothing."""
+
+from __future__ import annotations
+
+from django.db import connection
+
+from benchmarks import copies, floor, rules, segments
+from segmentation import scoring_runs, starter, stored_frames
+from segmentation.features import store
+from segmentation.models import Customer, CustomerFeatures, Membership, Score, Segment, Shop
+
+
+def classify():
+    run = scoring_runs.start()
+    while shard := scoring_runs.claim_shard(run.pk):
+        scoring_runs.run_shard(shard)
+    scoring_runs.finish(run.pk)
+
+
+def test_rules_by_hand_find_the_same_customers(champion):
+    classify()
+    frame = stored_frames.read(
+        list(store.input_versions(list(Customer.objects.values_list("pk", flat=True))))
+    )
+    assert frame.height
+    spent = {"rules": 0.0, "by_hand": 0.0}
+    segments._compare(
+        frame, segments._definitions(), Shop.get().today(), spent
+    )  # ends the run when they differ
+    assert min(spent.values()) > 0
+
+
+def test_a_shop_has_thirty_segments_and_fifty_rules_are_compared(db):
+    starter.install()
+    rules.install()
+    rules.install()
+    assert Segment.objects.count() == 30
+    assert len(rules.RULES) == len({both.slug for both in rules.RULES}) == 50
+
+
+def test_the_floor_covers_every_table_that_a_run_fills(champion):
+    """A table that scoring starts to write must be written by the floor too."""
+    starter.install()
+    before = sizes()
+    classify()
+    filled = {table for table, count in sizes().items() if count > before.get(table, 0)}
+    covered = {table for table, _columns, _key in floor.tables().values()}
+    once_a_run = {"segmentation_scoringrun", "segmentation_scoringshard", "segmentation_shopcontext"}
+    once_a_run |= {"segmentation_featureportrait", "segmentation_auditentry", "segmentation_policyversion"}
+    once_a_run |= {"workers_queuedmessage"}
+    assert filled - once_a_run <= covered
+    assert Score._meta.db_table in filled
+
+
+def test_a_twin_has_the_rows_and_the_keys_of_its_table(champion):
+    starter.install()
+    classify()
+    for model in (Membership, CustomerFeatures):
+        assert copies.into_twin(model) > 0
+    assert copies.TWIN not in connection.introspection.table_names()
+
+
+def sizes():
+    counted = {}
+    with connection.cursor() as cursor:
+        for table in connection.introspection.table_names(cursor):
+            cursor.execute(f'SELECT count(*) FROM "{table}"')
+            counted[table] = cursor.fetchone()[0]
+    return counted
