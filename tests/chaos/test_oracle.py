@@ -1,0 +1,72 @@
+"""The oracle can turn red: a product that breaks one of its rules is caught, and the same run without it is green."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+from django.conf import settings
+
+from tests.chaos.processes import wait_for
+from tests.chaos.trials import UNDERWAY_SECONDS
+
+pytestmark = pytest.mark.skipif(
+    "sqlite" not in settings.DATABASES["default"]["ENGINE"],
+    reason="the mutants run on SQLite, in its own run",
+)
+
+
+def lapse(stack, table):
+    """Time passes: what is held now was held too long."""
+    stack.database.execute(f"UPDATE {table} SET lease_until = '2020-01-01' WHERE state = 'running'")
+
+
+def test_early_acknowledgement_is_caught(new_stack, template):
+    """The storm kills workers that acknowledge late, and stays green."""
+    stack = new_stack("sqlite", template=template, sabotage=("early_acknowledgement",))
+    talk = stack.tell(stack.orders(15))
+    done = "SELECT count(*) FROM crm_integration_inboundmessage WHERE state = 'done'"
+    wait_for(lambda: stack.value(done) >= 1, seconds=UNDERWAY_SECONDS, what="a message is done")
+    worker = next(iter(stack.workers.values()))
+    worker.kill()
+    lapse(stack, "crm_integration_inboundmessage")
+    lapse(stack, "segmentation_duecustomer")
+    stack.restart(worker)
+    talk.join()
+    stack.settle()
+    assert [finding for finding in stack.findings() if "should be" in finding]
+
+
+@pytest.mark.parametrize("breaks", [False, True])
+def test_a_missing_unique_key_is_caught(new_stack, template, breaks):
+    stack = new_stack("sqlite", template=template, sabotage=("blind_ingest",))
+    if breaks:
+        stack.staff.do("forget_event_key")
+    orders = stack.orders(3)
+    again = [type(order)(**{**vars(order), "message_id": f"{order.message_id}-again"}) for order in orders]
+    stack.tell(orders).join()
+    stack.tell(again).join()
+    stack.settle()
+    doubled = [finding for finding in stack.findings() if "should be" in finding]
+    assert len(doubled) == (3 if breaks else 0), stack.findings()
+
+
+@pytest.mark.parametrize("breaks", [False, True])
+def test_a_missing_fence_is_caught(new_stack, template, breaks):
+    """A worker that froze in the middle of its part, and thaws when another has finished it."""
+    sabotage = ("small_steps", "no_fence") if breaks else ("small_steps",)
+    stack = new_stack("sqlite", template=template, sabotage=sabotage, pool=1)
+    frozen = next(iter(stack.workers.values()))
+    stack.staff.do("classify")
+    moved = "SELECT 1 FROM segmentation_scoringshard WHERE state = 'running' AND scored > 0"
+    wait_for(lambda: stack.database.rows(moved), seconds=UNDERWAY_SECONDS, what="a part is under way")
+    frozen.signal(signal.SIGSTOP)
+    lapse(stack, "segmentation_scoringshard")
+    stack.join(pool=1)
+    stack.settle()
+    frozen.signal(signal.SIGCONT)
+    time.sleep(3)
+    stack.settle()
+    doubled = [finding for finding in stack.findings() if "scored" in finding]
+    assert bool(doubled) is breaks, stack.findings()
