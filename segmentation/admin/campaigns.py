@@ -12,14 +12,14 @@ from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotFound, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
-from django.utils.html import format_html_join
-from django.utils.safestring import SafeString
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _t
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import StackedInline
 from unfold.widgets import UnfoldAdminDecimalFieldWidget as DecimalWidget
 
-from segmentation import campaigns, holdouts, previews
+from segmentation import campaigns, holdouts, previews, service_rules
 from segmentation.admin.base import HouseAdmin, View, badge, post_only, requires
 from segmentation.admin.rule_widget import RuleField, RuleWidget
 from segmentation.dashboard import previews as shown
@@ -232,14 +232,20 @@ class OfferAdmin(HouseAdmin):
 @admin.register(ServicePriorityRule)
 class ServicePriorityRuleAdmin(HouseAdmin):
     form = WhomForm
-    list_display = ("position", "name", "level_badge", "segment", "condition_words", "handling", "is_active")
+    list_display = ("place", "name", "level_badge", "segment", "condition_words", "handling", "is_active")
     list_display_links = ("name",)
     list_select_related = ("segment",)
-    fields = (("position", "name"), ("level", "is_active"), "handling", "segment", "condition")
+    # The order is the meaning (the first that fits wins), so the list is shown in no other.
+    sortable_by = ()
+    fields = ("name", ("level", "is_active"), "handling", "segment", "condition")
     change_form_outer_before_template = "tierwise/priority_status.html"
 
     def extra_urls(self) -> list[tuple[str, View, str]]:
-        return [("<int:pk>/reach/", self.reach_view, "reach")]
+        return [
+            ("<int:pk>/reach/", self.reach_view, "reach"),
+            ("<int:pk>/move/up/", self.move_up_view, "move_up"),
+            ("<int:pk>/move/down/", self.move_down_view, "move_down"),
+        ]
 
     def reach_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         requires(request, "segmentation.view_servicepriorityrule")
@@ -251,9 +257,58 @@ class ServicePriorityRuleAdmin(HouseAdmin):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         self.sentence = segment_page.reader()
+        self.places = service_rules.places()
+        self.may_move = request.user.has_perm("segmentation.change_servicepriorityrule")
         return super().changelist_view(request, extra_context)
 
-    @admin.display(description=_("priority"), ordering="level")
+    def save_model(self, request: HttpRequest, obj: ServicePriorityRule, form: Any, change: bool) -> None:
+        if not change:
+            obj.position = service_rules.next_position()
+        super().save_model(request, obj, form, change)
+
+    @post_only("segmentation.change_servicepriorityrule")
+    def move_up_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        return self._move(request, pk, -1)
+
+    @post_only("segmentation.change_servicepriorityrule")
+    def move_down_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        return self._move(request, pk, 1)
+
+    def _move(self, request: HttpRequest, pk: int, by: int) -> HttpResponse:
+        rule = get_object_or_404(ServicePriorityRule, pk=pk)
+        place = service_rules.move(rule, by, actor=request.user)
+        messages.success(
+            request, _t("“%(name)s” is now number %(place)s.") % {"name": rule.name, "place": place}
+        )
+        # The moved row keeps the keyboard's place on the page.
+        return HttpResponseRedirect(f"{self.url('changelist')}#place-{pk}")
+
+    @admin.display(description=_("place"))
+    def place(self, rule: ServicePriorityRule) -> SafeString | int:
+        place = self.places.get(rule.pk, rule.position)
+        if not self.may_move:
+            return place
+        return format_html(
+            '<span class="tw-nowrap" id="place-{}">{} {} {}</span>',
+            rule.pk,
+            place,
+            self._arrow("↑", _("Move “%(name)s” up"), "move_up", rule, works=place > 1),
+            self._arrow("↓", _("Move “%(name)s” down"), "move_down", rule, works=place < len(self.places)),
+        )
+
+    def _arrow(
+        self, sign: str, title: words.Text, view: str, rule: ServicePriorityRule, *, works: bool
+    ) -> SafeString:
+        """A button of the list's own form, whose token it sends."""
+        return format_html(
+            '<button class="tw-button tw-tiny" formaction="{}" aria-label="{}"{}>{}</button>',
+            self.url(view, rule.pk),
+            str(title) % {"name": rule.name},
+            "" if works else mark_safe(" disabled"),
+            sign,
+        )
+
+    @admin.display(description=_("priority"))
     def level_badge(self, rule: ServicePriorityRule) -> SafeString:
         return badge(PriorityLevel(rule.level).label, words.PRIORITY_TONES[rule.level])
 

@@ -29,6 +29,8 @@ from segmentation.models import (
 )
 
 SEGMENTS_SHOWN = 2
+SEE_CONTACT = "segmentation.view_contactdata"
+SEE_IDENTITIES = "segmentation.view_customeridentity"
 
 
 @admin.register(Customer)
@@ -41,8 +43,7 @@ class CustomerAdmin(ReadOnlyAdmin):
         "offer",
         "priority_badge",
         "last_order",
-        "orders",
-        "spent",
+        "bought",
         "expected",
     )
     list_filter = (
@@ -55,9 +56,8 @@ class CustomerAdmin(ReadOnlyAdmin):
     )
     list_select_related = ("current_offer",)
     search_fields = ("reference",)
-    search_help_text = _(
-        "A customer number (or its beginning), an id of another system, or a whole e-mail address"
-    )
+    search_help_text = _("Customer number, other id or whole e-mail")
+    list_before_template = "tierwise/customer_search.html"
     # Urgent first; the order is an index (customer_by_priority), so the first page reads only its own rows.
     ordering = ("-priority", "-id")
 
@@ -81,12 +81,22 @@ class CustomerAdmin(ReadOnlyAdmin):
         if not term:
             return queryset, False
         if "@" in term:
-            found = contacts.find_by_email(term)
-            return queryset.filter(pk=found.pk if found else None), False
+            return self._with_email(request, queryset, term), False
         by_number = queryset.filter(reference__startswith=term)
-        if by_number.exists():
+        if by_number.exists() or not request.user.has_perm(SEE_IDENTITIES):
             return by_number, False
         return queryset.filter(identities__value=term), True
+
+    def _with_email(self, request: HttpRequest, queryset: QuerySet, email: str) -> QuerySet:
+        """Whose address this is, is contact data: the same permission, and the look is written down."""
+        if not request.user.has_perm(SEE_CONTACT):
+            messages.warning(
+                request, _("Your role does not show contact data, so it cannot search by e-mail.")
+            )
+            return queryset.none()
+        found = contacts.find_by_email(email)
+        AuditEntry.record("email_searched", found, actor=request.user, found=found is not None)
+        return queryset.filter(pk=found.pk) if found else queryset.none()
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -110,12 +120,12 @@ class CustomerAdmin(ReadOnlyAdmin):
     @admin.display(description=_("segments"))
     def segment_names(self, customer: Customer) -> SafeString | str:
         names = [membership.segment.name for membership in customer.memberships.all()]
-        shown = [(badge(name),) for name in names[:SEGMENTS_SHOWN]]
+        shown = [badge(name) for name in names[:SEGMENTS_SHOWN]]
         if more := names[SEGMENTS_SHOWN:]:
-            shown.append(
-                (format_html('<span class="tw-label" title="{}">+{}</span>', ", ".join(more), len(more)),)
-            )
-        return format_html_join(" ", "{}", shown) or words.NOTHING
+            # Kept on the line of the last one, so that a row takes two lines and not three.
+            mark = format_html('<span class="tw-label" title="{}">+{}</span>', ", ".join(more), len(more))
+            shown[-1] = format_html('<span class="tw-nowrap">{} {}</span>', shown[-1], mark)
+        return format_html_join(" ", "{}", ((one,) for one in shown)) or words.NOTHING
 
     @admin.display(description=_("service"), ordering="priority")
     def priority_badge(self, customer: Customer) -> SafeString:
@@ -129,9 +139,11 @@ class CustomerAdmin(ReadOnlyAdmin):
     def last_order(self, customer: Customer) -> str:
         return words.day(customer.last_order_at, self.shop, short=True)
 
-    @admin.display(description=_("spent"))
-    def spent(self, customer: Customer) -> str:
-        return words.money(customer.spent_minor, self.shop.base_currency, whole=True)
+    @admin.display(description=_("orders"), ordering="orders")
+    def bought(self, customer: Customer) -> SafeString:
+        """How many, and for how much: one column, so that a laptop shows them all."""
+        spent = words.money(customer.spent_minor, self.shop.base_currency, whole=True)
+        return format_html('{}<div class="tw-hint">{}</div>', words.number(customer.orders), spent)
 
     @admin.display(description=_("expected"), ordering="future_value_minor")
     def expected(self, customer: Customer) -> str:
@@ -172,7 +184,7 @@ class CustomerAdmin(ReadOnlyAdmin):
     def contact_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Contact data is shown on request only, and every look is written down."""
         requires(request, "segmentation.view_customer")
-        requires(request, "segmentation.view_contactdata")
+        requires(request, SEE_CONTACT)
         customer = get_object_or_404(Customer, pk=pk)
         if request.method != "POST":
             return self.back_to(customer)

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from django.contrib import admin, messages
+from django.db.models import QuerySet
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import get_object_or_404
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _t
 from django.utils.translation import gettext_lazy as _
 
-from segmentation import imports
+from segmentation import imports, stored_files
 from segmentation.admin import uploads
 from segmentation.admin.base import ReadOnlyAdmin, View, badge, requires
 from segmentation.dashboard import progress, words
@@ -23,8 +24,19 @@ from segmentation.models import AuditEntry, Category, ImportRun, Product
 class ProductAdmin(ReadOnlyAdmin):
     list_display = ("external_id", "name", "category", "first_seen_at")
     list_select_related = ("category",)
-    search_fields = ("=external_id", "name__istartswith")
+    search_fields = ("external_id", "name")
+    search_help_text = _("A product id, or the beginning of a name as it is written")
     ordering = ("-id",)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet, search_term: str
+    ) -> tuple[QuerySet, bool]:
+        """By id, else by name: each is answered by its index, both at once would not be."""
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        by_id = queryset.filter(external_id=term)
+        return (by_id if by_id.exists() else queryset.filter(name__startswith=term)), False
 
 
 @admin.register(Category)
@@ -152,5 +164,5 @@ class ImportRunAdmin(ReadOnlyAdmin):
 
 
 def _rejects_of(run: ImportRun) -> Path | None:
-    path = Path(run.rejects_file) if run.rejects_file else None
+    path = stored_files.located(run.rejects_file) if run.rejects_file else None
     return path if path is not None and path.is_file() else None

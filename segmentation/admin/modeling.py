@@ -37,7 +37,7 @@ class TargetAdmin(HouseAdmin):
     @admin.display(description=_("serves now"))
     def serving(self, target: Target) -> str:
         slot = getattr(target, "slot", None)
-        return str(slot.champion) if slot and slot.champion else words.NOTHING
+        return model_words.version(slot.champion) if slot and slot.champion else words.NOTHING
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """What stored versions learned must not change its meaning under them."""
@@ -121,6 +121,7 @@ class ModelVersionAdmin(ReadOnlyAdmin):
             promotions=promotions.select_related("old", "new", "promoted_by", "slot__target").order_by("-id")[
                 :10
             ],
+            members=[(one.pk, model_words.version(one)) for one in version.members.order_by("-number")],
             may_promote=request.user.has_perm("segmentation.change_modelslot"),
         )
 
@@ -176,7 +177,7 @@ class ModelVersionAdmin(ReadOnlyAdmin):
 
 def _moved(version: ModelVersion, target: Target) -> str:
     return _t(
-        "Version %(number)s serves “%(target)s” from now on. Classify now to use it for everyone at once."
+        "Version %(number)s serves “%(target)s” from now on. Everyone is being classified with it now."
     ) % {
         "number": version.number,
         "target": target.name,

@@ -24,7 +24,7 @@ class ScoringRunAdmin(ReadOnlyAdmin):
         "number",
         "as_of",
         "state_badge",
-        "customers",
+        "asked_for",
         "scored",
         "requested_by",
         "created_at",
@@ -51,6 +51,10 @@ class ScoringRunAdmin(ReadOnlyAdmin):
     @admin.display(description=_("state"), ordering="state")
     def state_badge(self, run: ScoringRun) -> SafeString:
         return badge(run.get_state_display(), words.STATE_TONES[run.state])
+
+    @admin.display(description=_("customers"), ordering="customers")
+    def asked_for(self, run: ScoringRun) -> str:
+        return words.number(run.customers)
 
     @admin.display(description=_("scored"))
     def scored(self, run: ScoringRun) -> str:

@@ -121,7 +121,11 @@ class SegmentAdmin(HouseAdmin):
     ) -> Any:
         segment = Segment.objects.filter(pk=object_id).first() if object_id else None
         facts = (
-            {"history": segment_page.history(segment), "used_by": segments.users_of(segment)}
+            {
+                "history": segment_page.history(segment),
+                "used_by": segments.users_of(segment),
+                "members": words.number(segment.member_count),
+            }
             if segment
             else {}
         )

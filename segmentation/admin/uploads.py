@@ -21,15 +21,23 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
+from segmentation import retention, stored_files
 from segmentation.imports import Request, presets
 from segmentation.models import ImportRun
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet", ".xlsx")
+CHOICES = "choices.json"
 TOKEN = re.compile(r"[0-9a-f]{32}")
 
 
 class UploadGone(Exception):
     """The uploaded file is not there (any more)."""
+
+
+class MappingField(forms.JSONField):
+    def prepare_value(self, value: Any) -> Any:
+        """Nothing chosen is an empty box, not the word “null”."""
+        return "" if value is None else super().prepare_value(value)
 
 
 class UploadForm(forms.Form):
@@ -45,7 +53,7 @@ class UploadForm(forms.Form):
         widget=UnfoldAdminSelectWidget,
         help_text=_("A format that is known, or your own mapping below."),
     )
-    mapping = forms.JSONField(
+    mapping = MappingField(
         label=_("Your own mapping"),
         required=False,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 6}),
@@ -87,6 +95,7 @@ class UploadForm(forms.Form):
 
 def keep(form: UploadForm) -> str:
     """Write the file and what was chosen for it; returns the token that names them."""
+    retention.prune_local_files()
     token = secrets.token_hex(16)
     folder = _folder(token)
     folder.mkdir(parents=True, mode=0o700)
@@ -97,23 +106,26 @@ def keep(form: UploadForm) -> str:
         for chunk in file.chunks():
             target.write(chunk)
     chosen = {key: data[key] for key in ("kind", "preset", "mapping", "currency", "time_zone")}
-    (folder / "choices.json").write_text(json.dumps({**chosen, "file": name}))
+    (folder / CHOICES).write_text(json.dumps({**chosen, "file": name}))
+    for path in (folder / name, folder / CHOICES):
+        stored_files.keep(path)
     return token
 
 
 def opened(token: str) -> Request:
     """The import as it was asked for. Raises UploadGone."""
     try:
-        chosen = json.loads((_folder(token) / "choices.json").read_text())
+        chosen = json.loads(_located(token, CHOICES).read_text())
     except OSError as error:
         raise UploadGone(_t("The uploaded file is no longer there. Upload it again.")) from error
-    path = _folder(token) / chosen.pop("file")
+    path = _located(token, chosen.pop("file"))
     return Request(path=path, **{**chosen, "mapping": chosen["mapping"] or None})
 
 
 def discard(token: str) -> None:
     """Remove a file that cannot be used."""
     folder = _folder(token)
+    stored_files.forget(folder)
     for path in folder.glob("*"):
         path.unlink(missing_ok=True)
     folder.rmdir()
@@ -121,6 +133,11 @@ def discard(token: str) -> None:
 
 def plain_name(path: Path) -> str:
     return path.name
+
+
+def _located(token: str, name: str) -> Path:
+    """The file on this machine, though another one may have taken the upload."""
+    return stored_files.located(stored_files.reference(_folder(token) / name))
 
 
 def _folder(token: str) -> Path:

@@ -119,16 +119,16 @@ def _scale(title: str, low: float | None, high: float | None) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class HeatTable:
-    """Rows true class, columns decided class; `cells` hold (count, share of the row)."""
+    """Rows true class, columns decided class; cells hold (count in words, share of the row)."""
 
     title: str
     classes: tuple[str, ...]
-    rows: tuple[tuple[str, tuple[tuple[int, float], ...]], ...] = field(default=())
+    rows: tuple[tuple[str, tuple[tuple[str, float], ...]], ...] = field(default=())
 
 
 def heat(title: str, classes: Sequence[str], counts: Sequence[Sequence[int]]) -> HeatTable:
     rows = []
     for name, row in zip(classes, counts, strict=True):
         total = sum(row) or 1
-        rows.append((str(name), tuple((int(count), count / total) for count in row)))
+        rows.append((str(name), tuple((words.number(count), count / total) for count in row)))
     return HeatTable(title, tuple(str(name) for name in classes), tuple(rows))

@@ -14,7 +14,8 @@ from segmentation.models import Customer
 
 CACHE_KEY = "dashboard-counts"
 CACHE_SECONDS = 60
-RISK_BINS = 10
+# Twentieths, so that the bands of words.RISK_BANDS begin where a bin begins.
+RISK_BINS = 20
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,11 @@ def read() -> Counts:
 
 def _count() -> Counts:
     """Grouping by all columns at once reads the table once; the groups are few hundred."""
-    tenth = Cast(Floor(F("churn_probability") * RISK_BINS), IntegerField())
+    bins = Cast(Floor(F("churn_probability") * RISK_BINS), IntegerField())
     risk = Case(
         When(churn_probability__isnull=True, then=Value(-1)),
         When(churn_probability__gte=1, then=Value(RISK_BINS - 1)),
-        default=tenth,
+        default=bins,
         output_field=IntegerField(),
     )
     rows: Iterable[Any] = (

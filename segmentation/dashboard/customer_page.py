@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date, timedelta
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -30,6 +31,10 @@ from segmentation.models import (
     Shop,
 )
 
+# Features and scores know what happened before `as_of`; staff read the last day that counted.
+A_DAY = timedelta(days=1)
+IDENTITIES_SHOWN = 50
+
 FAMILIES = (
     (gettext_lazy("Buying"), BUYING),
     (gettext_lazy("In the basket"), IN_THE_BASKET),
@@ -48,7 +53,7 @@ class ScoreView:
     detail: tuple[str, ...]
     version_id: int
     version_number: int
-    as_of: Any
+    up_to: date
     reasons: tuple[str, ...]
 
 
@@ -67,12 +72,15 @@ class FeatureGroup:
 
 @dataclass(frozen=True)
 class CustomerPage:
-    """What the template shows. `texts_read`: how many of the customer's own texts were opened for it."""
+    """What the template shows; empty where the reader may not see the rows it comes from.
+
+    `texts_read`: how many of the customer's own texts were opened for it.
+    """
 
     cards: tuple[Card, ...]
     timeline: timeline.Page
     features: tuple[FeatureGroup, ...]
-    features_as_of: Any
+    features_up_to: date | None
     scores: tuple[ScoreView, ...]
     memberships: tuple[Membership, ...]
     decision: Decision | None
@@ -89,30 +97,32 @@ def build(customer: Customer, user: Any, query: Mapping[str, str]) -> CustomerPa
     """Read the page of `customer` for `user`; `query` holds the timeline's cursor and filter."""
     shop = Shop.get()
     people = [customer.pk, *customer.merged_from.values_list("pk", flat=True)]
-    events = timeline.read(people, query, shop=shop, with_texts=user.has_perm("segmentation.view_eventtext"))
-    groups, as_of = _features(customer, shop)
+
+    def sees(model: str) -> bool:
+        return bool(user.has_perm(f"segmentation.view_{model}"))
+
+    events = timeline.read(people, query, shop=shop, with_events=sees("event"), with_texts=sees("eventtext"))
+    groups, up_to = _features(customer, shop)
     decided = Decision.objects.select_related("campaign", "offer", "policy", "snapshot")
     decision = decided.filter(customer=customer).order_by("-id").first()
     return CustomerPage(
         cards=tuple(_cards(customer, shop)),
         timeline=events,
         features=groups,
-        features_as_of=as_of,
+        features_up_to=up_to,
         scores=tuple(_scores(customer, shop)),
         memberships=tuple(
             Membership.objects.filter(customer=customer).select_related("segment").order_by("segment__name")
         ),
         decision=decision,
         explanation=_explain(decision),
-        consents=tuple(_consents(customer, people)),
-        identities=tuple(
-            CustomerIdentity.objects.filter(customer__in=people).order_by("namespace", "value")[:50]
-        ),
+        consents=tuple(_consents(customer)) if sees("consent") else (),
+        identities=tuple(_identities(people)) if sees("customeridentity") else (),
         attributes=tuple(_attributes(people, shop)),
         is_waiting=DueCustomer.objects.filter(
             customer=customer, state__in=[LeaseState.QUEUED, LeaseState.RUNNING]
         ).exists(),
-        has_contact=user.has_perm("segmentation.view_contactdata") and hasattr(customer, "contact"),
+        has_contact=sees("contactdata") and hasattr(customer, "contact"),
         texts_read=events.texts_read,
     )
 
@@ -131,7 +141,7 @@ def _cards(customer: Customer, shop: Shop) -> Iterable[Card]:
     yield Card(_("Last order"), words.day(customer.last_order_at, shop), _("first: %(day)s") % {"day": first})
 
 
-def _features(customer: Customer, shop: Shop) -> tuple[tuple[FeatureGroup, ...], Any]:
+def _features(customer: Customer, shop: Shop) -> tuple[tuple[FeatureGroup, ...], date | None]:
     from segmentation.features import store
 
     stored = CustomerFeatures.objects.filter(customer=customer).values_list("as_of", flat=True).first()
@@ -142,7 +152,7 @@ def _features(customer: Customer, shop: Shop) -> tuple[tuple[FeatureGroup, ...],
         return (), None
     values = frame.row(0, named=True)
     groups = (FeatureGroup(title, tuple(_feature_rows(family, values, shop))) for title, family in FAMILIES)
-    return tuple(group for group in groups if group.rows), stored
+    return tuple(group for group in groups if group.rows), stored - A_DAY
 
 
 def _feature_rows(
@@ -181,7 +191,7 @@ def _scores(customer: Customer, shop: Shop) -> Iterable[ScoreView]:
             detail=tuple(detail),
             version_id=score.version_id,
             version_number=score.version.number,
-            as_of=score.as_of,
+            up_to=score.as_of - A_DAY,
             reasons=tuple(_reason(reason) for reason in score.reasons or ()),
         )
 
@@ -226,7 +236,12 @@ def _explain(decision: Decision | None) -> Any:
     return decisions.explain(decision)
 
 
-def _consents(customer: Customer, people: list[int]) -> Iterable[tuple[str, str, str]]:
+def _identities(people: list[int]) -> Iterable[CustomerIdentity]:
+    rows = CustomerIdentity.objects.filter(customer__in=people)
+    return rows.order_by("namespace", "value")[:IDENTITIES_SHOWN]
+
+
+def _consents(customer: Customer) -> Iterable[tuple[str, str, str]]:
     """(purpose, answer, tone): also where nobody answered."""
     answers = consents.current([customer.pk])
     for purpose in Consent.Purpose:
@@ -252,8 +267,6 @@ def _attributes(people: list[int], shop: Shop) -> Iterable[tuple[str, str]]:
 
 
 def _attribute_words(row: AttributeValue) -> str:
-    from datetime import date, timedelta
-
     if row.text is not None or row.number is None:
         return words.plain(row.text)
     if row.definition.kind == "boolean":

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -24,6 +25,7 @@ from segmentation.models import (
 
 RECENT = 5
 SEGMENTS_SHOWN = 12
+BIAS = (("bias", "value"), ("low", "low"), ("high", "high"))
 
 
 @dataclass(frozen=True)
@@ -68,13 +70,14 @@ def context(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "figures": _figures(numbers, shop),
         "charts": _charts(numbers),
         "steps": steps if not all(step.is_done for step in steps) else [],
-        "alerts": Alert.objects.filter(resolved_at=None).order_by("-id")[:RECENT],
+        "alerts": _alerts(request),
         "recent_runs": _recent(request),
     }
 
 
 def _figures(numbers: counts.Counts, shop: Shop) -> list[Figure]:
-    risky = sum(numbers.risk_bins[7:])
+    leaves = words.RISK_BANDS[-1]
+    risky = sum(numbers.risk_bins[round(leaves.low * counts.RISK_BINS) :])
     urgent = sum(count for level, count in numbers.priorities.items() if level >= 3)
     offered = sum(count for offer, count in numbers.offers.items() if offer is not None)
     scored = numbers.scored or 1
@@ -86,14 +89,14 @@ def _figures(numbers: counts.Counts, shop: Shop) -> list[Figure]:
         ),
         Figure(
             _("Expected spend, all customers"),
-            words.money(numbers.future_value_minor, shop.base_currency, whole=True)
+            # A figure in a narrow card may break before its currency, not within it.
+            words.money(numbers.future_value_minor, shop.base_currency, whole=True).replace(words.NARROW, " ")
             if numbers.scored
             else words.NOTHING,
             _total_note() if numbers.scored else "",
         ),
         Figure(
-            # xgettext:no-python-format
-            _("Likely to stop buying (70 % or more)"),
+            _("Likely to stop buying (%(low)s or more)") % {"low": words.percent(leaves.low)},
             words.number(risky),
             _("%(share)s of the scored") % {"share": words.percent(risky / scored)} if numbers.scored else "",
         ),
@@ -115,9 +118,8 @@ def _total_note() -> str:
         "over the next %(days)s days; in the test the total was off by %(bias)s (%(low)s to %(high)s)"
     ) % {
         "days": slot.target.horizon_days,
-        "bias": words.percent(bias["value"]),
-        "low": words.percent(bias["low"]),
-        "high": words.percent(bias["high"]),
+        # “-18 %” stays on one line of a narrow card.
+        **{name: words.percent(bias[key]).replace(" ", words.NARROW) for name, key in BIAS},
     }
 
 
@@ -191,6 +193,12 @@ def _steps(request: HttpRequest, numbers: counts.Counts) -> list[Step]:
             post=True,
         ),
     ]
+
+
+def _alerts(request: HttpRequest) -> QuerySet[Alert]:
+    if not request.user.has_perm("segmentation.view_alert"):
+        return Alert.objects.none()
+    return Alert.objects.filter(resolved_at=None).order_by("-id")[:RECENT]
 
 
 def _recent(request: HttpRequest) -> list[RecentRun]:

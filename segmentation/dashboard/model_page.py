@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
+from django.utils.dateparse import parse_date
 from django.utils.translation import gettext as _
 
 from segmentation import registry, targets
 from segmentation.dashboard import charts, words
-from segmentation.dashboard.model_words import LOWER_IS_BETTER, METRICS, SNAPSHOT, algorithm
-from segmentation.models import ModelSlot, ModelVersion, Shop, Target
+from segmentation.dashboard.model_words import GROUPS, LOWER_IS_BETTER, METRICS, SNAPSHOT, algorithm
+from segmentation.models import ModelSlot, ModelVersion, Target
 from segmentation.reports import simplest_first
 
 
@@ -40,7 +42,7 @@ class TargetReport:
     target: Target
     definition: str
     role: str
-    rows: int
+    rows: str
     headers: tuple[str, ...]
     metrics: tuple[MetricRow, ...]
     curves: tuple[charts.Chart, ...]
@@ -66,7 +68,7 @@ def _report(version: ModelVersion, target: Target, slot: ModelSlot | None) -> Ta
         target=target,
         definition=targets.definition(target),
         role=_role(version, slot),
-        rows=evaluation.get("rows", 0),
+        rows=words.number(evaluation["rows"]) if evaluation.get("rows") else "",
         headers=tuple(str(algorithm(name)) for name in others),
         metrics=_metric_rows(evaluation, others),
         curves=tuple(_curves(target.slug, evaluation.get("curves", {}))),
@@ -247,7 +249,8 @@ def _subgroups(evaluation: Mapping[str, Any]) -> tuple[tuple[str, charts.Table],
             if primary in figure
         )
         if rows:
-            found.append((str(group), charts.Table((str(group), _("customers"), title), rows)))
+            name = str(GROUPS.get(group, group))
+            found.append((name, charts.Table((name, _("customers"), title), rows)))
     return tuple(found)
 
 
@@ -265,7 +268,7 @@ def main_figure(version: ModelVersion, target: Target) -> str:
 def facts(version: ModelVersion) -> list[tuple[str, str]]:
     """What it was made of and from."""
     given = [
-        (_("Made"), words.moment(version.created_at, Shop.get())),
+        (_("Made"), words.moment(version.created_at)),
         (
             _("Device"),
             _("%(device)s, %(threads)s threads") % {"device": version.device, "threads": version.threads},
@@ -289,9 +292,18 @@ def _snapshot_value(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(words.plain(item) for item in value)
     if isinstance(value, Mapping):
-        return "; ".join(f"{key}: {_snapshot_value(item)}" for key, item in value.items())
+        return "; ".join(f"{_snapshot_value(key)}: {_snapshot_value(item)}" for key, item in value.items())
+    if isinstance(value, str) and (day := _day(value)):
+        return words.day(day, short=True)
     text = words.plain(value)
     return f"{text[:16]}…" if len(text) > 40 else text
+
+
+def _day(text: str) -> date | None:
+    try:
+        return parse_date(text)
+    except ValueError:
+        return None
 
 
 def summary_facts(summary: Mapping[str, Any]) -> list[tuple[str, str]]:

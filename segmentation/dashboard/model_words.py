@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from django.utils.functional import Promise
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from segmentation.dashboard.words import Text
+from segmentation.models import ModelVersion
 
 METRICS: dict[str, tuple[Promise, Promise]] = {
     "auc": (
@@ -86,6 +88,7 @@ SNAPSHOT: dict[str, Promise] = {
     "events": gettext_lazy("Events"),
     "cutoffs": gettext_lazy("Days learned from"),
     "test_rows": gettext_lazy("Rows tested on"),
+    "test_rows_repeated": gettext_lazy("Rows tested on that look like a training row"),
     "test_sha256": gettext_lazy("Fingerprint of the test"),
     "tier_cuts": gettext_lazy("Tiers are cut at"),
     "test_cutoff": gettext_lazy("Day tested on"),
@@ -93,7 +96,15 @@ SNAPSHOT: dict[str, Promise] = {
     "sha256": gettext_lazy("Data fingerprint"),
     "as_of": gettext_lazy("Data before"),
 }
+# What customers are grouped by where a model is judged on parts of them.
+GROUPS: dict[str, Promise] = {"orders": gettext_lazy("orders"), "country": gettext_lazy("country")}
 
 
 def algorithm(name: str) -> Text:
     return ALGORITHMS.get(name, name)
+
+
+def version(made: ModelVersion) -> str:
+    """“Version 5 · Blend of several models”."""
+    number = _("Version %(number)s") % {"number": made.number}
+    return f"{number} · {algorithm(made.algorithm)}"

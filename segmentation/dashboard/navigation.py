@@ -58,6 +58,7 @@ GROUPS: tuple[tuple[Text, tuple[Item, ...]], ...] = (
             _list(_("Model versions"), "deployed_code", "modelversion"),
             _list(_("Classification runs"), "checklist", "scoringrun"),
             _list(_("Targets"), "target", "target"),
+            _list(_("Features"), "functions", "featureportrait"),
         ),
     ),
     (

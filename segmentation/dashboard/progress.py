@@ -62,12 +62,19 @@ def _leased(run: Leased) -> dict[str, Any]:
         "state": run.state,
         "state_label": run.get_state_display(),
         "progress": run.progress,
-        "note": run.progress_note or (_("waiting for a worker") if run.state == LeaseState.QUEUED else ""),
+        "note": _note(run),
         "error": run.error,
         "cancelling": run.cancel_requested and not run.is_over,
         "took": _took(run.started_at, run.finished_at),
         "over": run.is_over,
     }
+
+
+def _note(run: Leased) -> str:
+    """What it is at; the last step of a finished run is no news."""
+    if run.state == LeaseState.DONE:
+        return ""
+    return run.progress_note or (_("waiting for a worker") if run.state == LeaseState.QUEUED else "")
 
 
 def _shard_error(run: ScoringRun) -> str:

@@ -29,12 +29,14 @@ BROWSING = (
 )
 SERVICE = (EventKind.REVIEWED, EventKind.TICKET_OPENED, EventKind.TICKET_CLOSED, EventKind.COMPLAINED)
 TROUBLE = (EventKind.REFUNDED, EventKind.ORDER_CANCELLED, EventKind.COMPLAINED, EventKind.TICKET_OPENED)
+RESULTS = "results"
+# The first is shown unless another is asked for.
 FILTERS = {
     "all": gettext_lazy("Everything"),
     "orders": gettext_lazy("Orders and returns"),
     "browsing": gettext_lazy("Browsing"),
     "service": gettext_lazy("Reviews and service"),
-    "results": gettext_lazy("Segments and decisions"),
+    RESULTS: gettext_lazy("Segments and decisions"),
 }
 KINDS = {"orders": ORDERS, "browsing": BROWSING, "service": SERVICE}
 # The rank breaks ties between sources of the same moment, so that a cursor names one entry exactly.
@@ -82,23 +84,26 @@ class Page:
     texts_read: int
 
 
-def read(people: Sequence[int], query: Mapping[str, str], *, shop: Shop, with_texts: bool) -> Page:
-    """One page of entries of a customer and whoever was merged into them."""
-    shown = query.get("show", "all")
-    shown = shown if shown in FILTERS else "all"
+def read(
+    people: Sequence[int], query: Mapping[str, str], *, shop: Shop, with_events: bool = True, with_texts: bool
+) -> Page:
+    """One page of entries of a customer and whoever was merged into them; without events, results alone."""
+    filters = FILTERS if with_events else {RESULTS: FILTERS[RESULTS]}
+    shown = query.get("show", "")
+    shown = shown if shown in filters else next(iter(filters))
     before = Cursor.parse(query.get("before", ""))
     entries: list[Entry] = []
-    if shown != "results":
+    if shown != RESULTS:
         entries += _events(people, shown, before, shop)
-    if shown in {"all", "results"}:
-        entries += _changes(people, before, shop)
-        entries += _decisions(people, before, shop)
+    if shown in {"all", RESULTS}:
+        entries += _changes(people, before)
+        entries += _decisions(people, before)
     entries.sort(key=lambda entry: (entry.cursor.at, -entry.cursor.rank, entry.cursor.pk), reverse=True)
     page = entries[:PAGE]
     older = str(page[-1].cursor) if len(entries) > PAGE else ""
     texts = _texts([e.cursor.pk for e in page if e.cursor.rank == EVENT]) if with_texts else {}
     page = [replace(e, text=texts.get(e.cursor.pk, "")) if e.cursor.rank == EVENT else e for e in page]
-    return Page(tuple(page), older, shown, tuple(FILTERS.items()), texts_read=len(texts))
+    return Page(tuple(page), older, shown, tuple(filters.items()), texts_read=len(texts))
 
 
 def _before(rows: QuerySet, field: str, rank: int, cursor: Cursor | None) -> QuerySet:
@@ -140,7 +145,7 @@ def _event_entry(event: Event, items: list[EventItem], shop: Shop) -> Entry:
         Cursor(event.occurred_at, EVENT, event.pk),
         tone,
         title,
-        words.moment(event.occurred_at, shop),
+        words.moment(event.occurred_at),
         tuple(detail),
     )
 
@@ -177,7 +182,7 @@ def _texts(event_ids: list[int]) -> dict[int, str]:
     return texts
 
 
-def _changes(people: Sequence[int], cursor: Cursor | None, shop: Shop) -> list[Entry]:
+def _changes(people: Sequence[int], cursor: Cursor | None) -> list[Entry]:
     rows = MembershipChange.objects.filter(customer__in=people).select_related("segment")
     return [
         Entry(
@@ -185,21 +190,21 @@ def _changes(people: Sequence[int], cursor: Cursor | None, shop: Shop) -> list[E
             "segment",
             (_("Entered segment “%(name)s”") if change.entered else _("Left segment “%(name)s”"))
             % {"name": change.segment.name},
-            words.moment(change.changed_at, shop),
+            words.moment(change.changed_at),
             (str(change.get_cause_display()),),
         )
         for change in _before(rows, "changed_at", CHANGE, cursor)
     ]
 
 
-def _decisions(people: Sequence[int], cursor: Cursor | None, shop: Shop) -> list[Entry]:
+def _decisions(people: Sequence[int], cursor: Cursor | None) -> list[Entry]:
     rows = Decision.objects.filter(customer__in=people).select_related("offer", "campaign").defer("verdicts")
     return [
         Entry(
             Cursor(decision.decided_at, DECISION, decision.pk),
             "decision",
             _decision_title(decision),
-            words.moment(decision.decided_at, shop),
+            words.moment(decision.decided_at),
             (str(decision.get_cause_display()),),
         )
         for decision in _before(rows, "decided_at", DECISION, cursor)

@@ -103,7 +103,7 @@ def major(value: float | None, currency: str) -> str:
 
 
 def day(value: date | datetime | None, shop: Shop | None = None, *, short: bool = False) -> str:
-    """A day as the shop's clock shows it."""
+    """A day by the shop's clock; without a shop, by the clock of the page (dashboard.clock)."""
     if value is None:
         return NOTHING
     if isinstance(value, datetime):
@@ -111,12 +111,11 @@ def day(value: date | datetime | None, shop: Shop | None = None, *, short: bool 
     return formats.date_format(value, "SHORT_DATE_FORMAT" if short else "DATE_FORMAT")
 
 
-def moment(value: datetime | None, shop: Shop) -> str:
-    return (
-        NOTHING
-        if value is None
-        else formats.date_format(value.astimezone(shop.zone), "SHORT_DATETIME_FORMAT")
-    )
+def moment(value: datetime | None) -> str:
+    """Date and time by the clock of the page (dashboard.clock)."""
+    if value is None:
+        return NOTHING
+    return formats.date_format(timezone.localtime(value), "SHORT_DATETIME_FORMAT")
 
 
 def size(count: int) -> str:
