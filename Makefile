@@ -1,5 +1,7 @@
 # make demo   runs the whole line on a simulated shop (or FILE=orders.parquet PRESET=online-retail)
 # make test   runs every check that can run on this machine
+# make chaos  kills and breaks things for MINUTES=60, with an oracle outside (docs/reliability.md)
+# make bench  measures speed and memory beside their targets (SIZE=1000000 customers; BENCH_SERVER=postgres://…)
 PYTHON ?= python3.11
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -7,6 +9,7 @@ QUEUES ?= inbound,score,train,outbound,default
 DEVICE ?= auto
 CONCURRENCY ?= 2
 PORT   ?= 8000
+SIZE   ?= 50000
 
 comma := ,
 empty :=
@@ -15,7 +18,7 @@ space := $(empty) $(empty)
 NAMED  := $(subst $(space),$(comma),$(addprefix $(CELERY_QUEUE_PREFIX),$(subst $(comma),$(space),$(QUEUES))))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test web worker beat migrate lint types contracts licences messages clean
+.PHONY: help demo test chaos bench web worker beat migrate lint types contracts licences messages clean
 
 help:
 	@grep -E '^# make' Makefile | sed 's/^# //'
@@ -36,6 +39,12 @@ demo: $(VENV)/.runtime
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+bench: $(VENV)/.runtime
+	$(BIN)/python -m benchmarks --customers $(SIZE) $(if $(ONLY),--only $(ONLY)) $(if $(FRESH),--fresh)
+
+chaos: $(VENV)/.dev
+	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),60) $(ARGS)
 
 migrate: $(VENV)/.runtime
 	$(BIN)/python manage.py migrate

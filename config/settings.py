@@ -58,6 +58,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "segmentation.dashboard.clock.shop_clock",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "csp.middleware.CSPMiddleware",
 ]
@@ -97,6 +98,8 @@ elif _database["ENGINE"] != "django.db.backends.postgresql":
 _database["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE", default=60)
 _database["CONN_HEALTH_CHECKS"] = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+# "SQLite does not support indexes with non-key columns": it goes without them.
+SILENCED_SYSTEM_CHECKS = ["models.W040"]
 
 # --- Background work ------------------------------------------------------------------------------
 # "embedded://" keeps messages in the same database (workers/transport.py); RabbitMQ and Redis by URL.
@@ -107,7 +110,10 @@ JOB_SENDER = env.str("JOB_SENDER", default="workers.sender.send")
 # What happens with decisions before they commit; `classify --inline` does as the workers do.
 ON_DECIDED = "crm_integration.outbox.stage"
 WORKER_DEVICE = env.str("DEVICE", default="auto")
-SCORING_SHARD_SIZE = env.int("SCORING_SHARD_SIZE", default=5000)
+SCORING_SHARD_SIZE = env.int("SCORING_SHARD_SIZE", default=10_000)
+# Days that events are kept (0: for good): behaviour, and orders with returns (segmentation/event_retention.py).
+EVENT_DAYS = env.int("EVENT_DAYS", default=0)
+ORDER_DAYS = env.int("ORDER_DAYS", default=0)
 
 # --- Doors ----------------------------------------------------------------------------------------
 # Exact host:port pairs that outgoing deliveries may reach although they are private addresses.
@@ -150,7 +156,8 @@ if PRODUCTION:
     SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", default=True)
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", default=31_536_000)
-    SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
+    # For the whole domain only on request: other sites of the shop may live beside this one without TLS.
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = env.bool("SECURE_HSTS_INCLUDE_SUBDOMAINS", default=False)
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {

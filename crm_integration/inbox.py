@@ -7,6 +7,7 @@ import random
 from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from time import monotonic
 from typing import Any
 
 import structlog
@@ -28,14 +29,14 @@ from segmentation.normal import IngestReport, NormalCustomer, Rejection
 
 log = structlog.get_logger(__name__)
 
-# A killed worker holds its message this long; a slow one that is overtaken writes nothing (leases.guard).
-LEASE = timedelta(seconds=30)
 RETRY_AFTER = tuple(timedelta(seconds=seconds) for seconds in (2, 15, 60, 600, 3600))
 MAX_ATTEMPTS = len(RETRY_AFTER) + 1
 JITTER = 0.2
 # A row this late has probably lost its nudge; fresher ones still have one on its way.
 LATE = timedelta(seconds=10)
 REJECTIONS_KEPT = 50
+# Well within the soft limit of the task, with room for the last message.
+WORK_SECONDS = 30.0
 
 Outcome = InboundMessage.Outcome
 
@@ -86,14 +87,42 @@ def due_ids(limit: int = 500) -> list[int]:
 def process(message_id: int) -> None:
     """Understand one message and store what it says; nothing when it is done or another worker has it."""
     rows = InboundMessage.objects.filter(pk=message_id)
-    for message in leases.claim(rows, lease=LEASE, max_attempts=MAX_ATTEMPTS):
-        try:
-            _process(message)
-        except leases.LeaseLost:
-            log.info("inbound.lease_lost", message_id=message.pk)
+    for message in leases.claim(rows, max_attempts=MAX_ATTEMPTS):
+        _process(message)
 
 
-def _process(message: InboundMessage) -> None:
+def process_due(*, seconds: float = WORK_SECONDS) -> int:
+    """Work through whatever is due, oldest first, for about `seconds`; nudges again when some may be left.
+
+    Each message is claimed when its turn comes, so one that kills its worker costs the others no attempt. A
+    connection whose records cannot be fetched rests for the remainder of this call. Returns how many were tried.
+    """
+    until = monotonic() + seconds
+    resting: set[int] = set()
+    tried = 0
+    while monotonic() < until:
+        rows = InboundMessage.objects.exclude(connection__in=resting)
+        claimed = leases.claim(rows, max_attempts=MAX_ATTEMPTS)
+        if not claimed:
+            return tried
+        tried += 1
+        if not _process(claimed[0]):
+            resting.add(claimed[0].connection_id)
+    enqueue(Job.PROCESS_INBOUND)
+    return tried
+
+
+def _process(message: InboundMessage) -> bool:
+    """False when the connection's records cannot be fetched now."""
+    try:
+        with leases.kept([message]):
+            return _attempt(message)
+    except leases.LeaseLost:
+        log.info("inbound.lease_lost", message_id=message.pk)
+        return True
+
+
+def _attempt(message: InboundMessage) -> bool:
     connection = message.connection
     try:
         adapter = registry.get(connection.adapter)
@@ -103,12 +132,14 @@ def _process(message: InboundMessage) -> None:
         leases.fail(message, str(problem), outcome=Outcome.UNREADABLE)
     except DeliveryError as problem:
         _try_later(message, str(problem), permanent=problem.permanent)
+        return False
     except leases.LeaseLost:
         raise
     except Exception as error:
         # Whatever one message does must neither stop the worker nor be lost: it waits, then is parked in sight.
         log.exception("inbound.failed", message_id=message.pk)
         _try_later(message, _("Unexpected error: %(error)s.") % {"error": type(error).__name__})
+    return True
 
 
 def _body(message: InboundMessage) -> bytes:
@@ -147,7 +178,9 @@ def _record(message: InboundMessage, adapter: Adapter, parsed: Parsed) -> None:
 def _store(message: InboundMessage, adapter: Adapter, parsed: Parsed) -> tuple[IngestReport, list[Rejection]]:
     """Customers first, so that events find them. Rejections are numbered by item of the message."""
     connection = message.connection
-    source = EventSource.objects.get_or_create(slug=connection.slug, defaults={"is_live": True})[0]
+    source = EventSource.objects.get_or_create(
+        slug=connection.slug, defaults={"live_since": message.received_at}
+    )[0]
     common: dict[str, Any] = {
         "source": source,
         "namespace": identities.SHOP if adapter.uses_shop_ids else connection.slug,

@@ -1,4 +1,4 @@
-"""The door out: decisions are staged in the deciding transaction and delivered at least once, under a stable id."""
+"""The door out: news of customers is staged in the transaction that writes it, and delivered at least once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
 import structlog
 from django.db import transaction
@@ -26,6 +26,7 @@ from segmentation import leases
 from segmentation.batches import batches
 from segmentation.jobs import Job, enqueue
 from segmentation.models import AuditEntry, LeaseState
+from segmentation.news import News
 
 log = structlog.get_logger(__name__)
 
@@ -37,69 +38,74 @@ RETRY_AFTER = tuple(
 MAX_ATTEMPTS = len(RETRY_AFTER) + 1
 MAX_WAIT = timedelta(hours=24)
 JITTER = 0.2
-# Longer than one delivery may take (http.Limits), and how long a killed worker holds its message.
-LEASE = timedelta(seconds=40)
 # Within the soft limit of the delivery task, with room for the last request.
 WORK_SECONDS = 30.0
 GONE = 410
 EXCERPT = 120
 
 
-class Decided(Protocol):
-    """What scoring hands over for each decision it wrote."""
-
-    @property
-    def decision_id(self) -> int: ...
-
-
-def stage(decided: Sequence[Decided]) -> int:
+def stage(news: Sequence[News]) -> int:
     """A message to each sending connection that would see a difference; returns how many messages.
 
     A decision may differ from the last one in nothing but which rules came close: staff see that, receivers do not.
-    Call it inside the deciding transaction, which holds the customers' rows. Staging a decision again does nothing.
-    Without a sending connection nothing is read or written.
+    Call it inside the transaction that writes the news and holds the customers' rows. Staging the same again does
+    nothing. Without a sending connection nothing is read or written.
     """
     receivers = list(_sending().values_list("pk", flat=True))
-    if not receivers or not decided:
+    if not receivers or not news:
         return 0
-    parts = batches([decision.decision_id for decision in decided])
-    count = sum(_stage(payloads.decisions(part), receivers) for part in parts)
+    count = sum(_stage(part, receivers) for part in batches(news))
     if count:
         enqueue(Job.DELIVER)
     return count
 
 
-def _stage(messages: list[payloads.DecisionMessage], receivers: list[int]) -> int:
-    told = _told([message.customer_id for message in messages], receivers)
+def _stage(news: Sequence[News], receivers: list[int]) -> int:
+    told = _told([one.customer_id for one in news], receivers)
+    versions: dict[int, int] = {}
+    for (_receiver, customer), last in told.items():
+        versions[customer] = max(last.version, versions.get(customer, 0))
     rows = [
         OutboundMessage(
             connection_id=receiver,
             message_id=message.message_id,
-            topic=payloads.DECISION_TOPIC,
+            topic=message.topic,
             body=message.body,
             customer_id=message.customer_id,
             subject_version=message.version,
         )
-        for message in messages
+        for message in payloads.about(news, told=versions, now=timezone.now())
         for receiver in receivers
-        if told.get((receiver, message.customer_id)) != payloads.visible(message.body)
+        if _is_news(message, told.get((receiver, message.customer_id)))
     ]
     OutboundMessage.objects.bulk_create(rows, ignore_conflicts=True, batch_size=500)
     return len(rows)
 
 
-def _told(customers: list[int], receivers: list[int]) -> dict[tuple[int, int], payloads.Visible]:
-    """What the newest message to each (connection, customer) says, unless it was given up: then nothing is known."""
+class Told(NamedTuple):
+    """The newest message to a connection about a customer. `visible` is None when it was given up."""
+
+    version: int
+    visible: payloads.Visible | None
+
+
+def _is_news(message: payloads.CustomerMessage, last: Told | None) -> bool:
+    return last is None or last.visible != payloads.visible(message.body)
+
+
+def _told(customers: list[int], receivers: list[int]) -> dict[tuple[int, int], Told]:
+    """What each connection was last told about each customer, by (connection, customer)."""
     about = OutboundMessage.objects.filter(
-        customer__in=customers, connection__in=receivers, topic=payloads.DECISION_TOPIC
+        customer__in=customers, connection__in=receivers, topic__in=payloads.CUSTOMER_TOPICS
     )
     newest = about.order_by().values("connection", "customer").annotate(newest=Max("pk")).values("newest")
-    rows = OutboundMessage.objects.filter(pk__in=newest).exclude(
-        state__in=[LeaseState.FAILED, LeaseState.CANCELLED]
-    )
+    rows = OutboundMessage.objects.filter(pk__in=newest)
+    given_up = {LeaseState.FAILED, LeaseState.CANCELLED}
     return {
-        (receiver, customer): payloads.visible(bytes(body))
-        for receiver, customer, body in rows.values_list("connection_id", "customer_id", "body")
+        (receiver, customer): Told(version, None if state in given_up else payloads.visible(bytes(body)))
+        for receiver, customer, version, state, body in rows.values_list(
+            "connection_id", "customer_id", "subject_version", "state", "body"
+        )
         if customer is not None
     }
 
@@ -135,7 +141,7 @@ def due_ids(limit: int = 500) -> list[int]:
 
 def deliver(message_id: int) -> None:
     """Try one message once; nothing when it is done, not due, or another worker has it."""
-    for message in leases.claim(_deliverable().filter(pk=message_id), lease=LEASE, max_attempts=MAX_ATTEMPTS):
+    for message in leases.claim(_deliverable().filter(pk=message_id), max_attempts=MAX_ATTEMPTS):
         _deliver(message)
 
 
@@ -149,7 +155,7 @@ def deliver_due(*, seconds: float = WORK_SECONDS) -> int:
     tried = 0
     while monotonic() < until:
         rows = _deliverable().exclude(connection__in=resting)
-        claimed = leases.claim(rows, lease=LEASE, max_attempts=MAX_ATTEMPTS)
+        claimed = leases.claim(rows, max_attempts=MAX_ATTEMPTS)
         if not claimed:
             return tried
         tried += 1
@@ -176,8 +182,12 @@ class Attempt:
 
 
 def _deliver(message: OutboundMessage) -> bool:
-    """Send, then write down how it went, if the claim still stands. True when it arrived."""
-    attempt = _attempt(message)
+    """Send, then write down how it went, if the claim still stands. False when the connection did not take it."""
+    if _is_overtaken(message):
+        _drop(message)
+        return True
+    with leases.kept([message]):
+        attempt = _attempt(message)
     try:
         with transaction.atomic():
             leases.guard(message)
@@ -186,6 +196,23 @@ def _deliver(message: OutboundMessage) -> bool:
     except leases.LeaseLost:
         log.info("outbound.lease_lost", message_id=message.pk)
     return attempt.is_success
+
+
+def _is_overtaken(message: OutboundMessage) -> bool:
+    """Whether a newer message tells the connection about this customer: of several that wait, the newest goes."""
+    if message.customer_id is None:
+        return False
+    newer = OutboundMessage.objects.filter(
+        connection=message.connection_id, customer=message.customer_id, pk__gt=message.pk
+    )
+    return newer.exists()
+
+
+def _drop(message: OutboundMessage) -> None:
+    try:
+        leases.cancel(message, error=_("A newer message about this customer takes its place."))
+    except leases.LeaseLost:
+        log.info("outbound.lease_lost", message_id=message.pk)
 
 
 def _attempt(message: OutboundMessage) -> Attempt:
@@ -279,6 +306,8 @@ def redeliver(message: OutboundMessage, *, actor: Any = None) -> None:
     with transaction.atomic():
         if not _sending().filter(pk=message.connection_id).exists():
             raise NotRedeliverable(_("The connection does not send; switch it on first."))
+        if _is_overtaken(message):
+            raise NotRedeliverable(_("A newer message about this customer takes its place."))
         if not leases.start_over(message):
             raise NotRedeliverable(_("The message is still waiting or being delivered."))
         AuditEntry.record("outbound.redelivered", message, actor=actor)

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import orjson
+from django.db.models import Max
 from django.utils.translation import gettext as _
 
 from segmentation.dashboard import words
+from segmentation.decisions import standing
 from segmentation.models import Decision, Membership, Offer, ServicePriority, Shop
 from segmentation.models.customers import Customer, PriorityLevel
+from segmentation.news import News
 
 DECISION_TOPIC = "decision.made"
+# The same content: another tier or other segments, while the decision stands.
+CLASSIFIED_TOPIC = "customer.classified"
+CUSTOMER_TOPICS = (DECISION_TOPIC, CLASSIFIED_TOPIC)
 TEST_TOPIC = "ping"
 
 
 @dataclass(frozen=True)
-class DecisionMessage:
-    """`version` grows with each decision about a customer, so a receiver can drop what is older than what it has."""
+class CustomerMessage:
+    """`version` grows with each message about a customer, so a receiver can drop what is older than what it has."""
 
     message_id: str
+    topic: str
     customer_id: int
     version: int
     body: bytes
@@ -38,42 +46,65 @@ Visible = tuple[Any, ...]
 
 
 def visible(body: bytes) -> Visible:
-    """What a receiver acts on in a decision's body: a message that differs in nothing of it is not worth sending.
+    """What a receiver acts on in a message about a customer: one that differs in nothing of it is not worth sending.
 
-    Scores and reasons move with every event, and the last day of an offer with every decision: they are told along.
+    Scores and reasons move with every event, and the last day of an offer when it is given anew: they are told along.
     """
     data = orjson.loads(body)["data"]
     offer = data["offer"] and {name: value for name, value in data["offer"].items() if name != "valid_until"}
     return (data["segments"], data["tier"], offer, data["campaign"], data["service_priority"])
 
 
-def decisions(decision_ids: Sequence[int]) -> list[DecisionMessage]:
-    """The messages of decisions, in order of id; three queries for all of them."""
-    rows = list(
-        Decision.objects.filter(pk__in=decision_ids)
-        .select_related("customer", "offer", "campaign")
-        .order_by("pk")
-    )
+def about(news: Sequence[News], *, told: Mapping[int, int], now: datetime) -> list[CustomerMessage]:
+    """What is true of these customers now, in a handful of queries; nothing of one without a decision.
+
+    told: customer id → the version of the last message about them.
+    """
+    announced = {one.customer_id: one.decision_id for one in news}
+    rows = _decisions(announced)
     customers = [row.customer_id for row in rows]
     segments = _segments(customers)
     priorities = {
         row.customer_id: row
         for row in ServicePriority.objects.filter(customer__in=customers).select_related("rule")
     }
+    given = standing.given_at([row.customer_id for row in rows if row.offer_id is not None])
     shop = Shop.get()
-    return [
-        DecisionMessage(
-            message_id=f"decision_{row.pk}",
-            customer_id=row.customer_id,
-            version=row.pk,
-            body=_body(
-                DECISION_TOPIC,
-                row.decided_at,
-                _decision(row, segments[row.customer_id], priorities.get(row.customer_id), shop),
-            ),
+    messages = []
+    for row in rows:
+        key = row.customer_id
+        is_new = announced[key] is not None
+        version = _version(now, told.get(key, 0))
+        topic = DECISION_TOPIC if is_new else CLASSIFIED_TOPIC
+        offer = _offer(row.offer, shop, given=given.get(key, row.decided_at), now=now)
+        data = _decision(row, version, offer, segments[key], priorities.get(key), shop)
+        messages.append(
+            CustomerMessage(
+                message_id=f"decision_{row.pk}" if is_new else f"customer_{key}_{version}",
+                topic=topic,
+                customer_id=key,
+                version=version,
+                body=_body(topic, row.decided_at if is_new else now, data),
+            )
         )
-        for row in rows
-    ]
+    return messages
+
+
+def _decisions(announced: Mapping[int, int | None]) -> list[Decision]:
+    """The decisions that are announced, and the newest of customers without one, in order of id."""
+    standing_for = [customer for customer, decision in announced.items() if decision is None]
+    keys = [decision for decision in announced.values() if decision is not None]
+    if standing_for:
+        newest = Decision.objects.filter(customer__in=standing_for).order_by().values("customer")
+        keys += newest.annotate(newest=Max("pk")).values_list("newest", flat=True)
+    return list(
+        Decision.objects.filter(pk__in=keys).select_related("customer", "offer", "campaign").order_by("pk")
+    )
+
+
+def _version(now: datetime, told: int) -> int:
+    """Microseconds since 1970, and more than the last one even where a clock went back."""
+    return max(int(now.timestamp() * 1_000_000), told + 1)
 
 
 def _body(topic: str, at: datetime, data: dict[str, Any]) -> bytes:
@@ -92,19 +123,24 @@ def _segments(customer_ids: Sequence[int]) -> dict[int, list[tuple[str, str]]]:
 
 
 def _decision(
-    decision: Decision, segments: list[tuple[str, str]], priority: ServicePriority | None, shop: Shop
+    decision: Decision,
+    version: int,
+    offer: dict[str, Any] | None,
+    segments: list[tuple[str, str]],
+    priority: ServicePriority | None,
+    shop: Shop,
 ) -> dict[str, Any]:
     customer = decision.customer
     return {
         "decision_id": decision.pk,
-        "version": decision.pk,
+        "version": version,
         "as_of": decision.as_of.isoformat(),
         "customer": {"reference": customer.reference},
         "segments": [slug for slug, _name in segments],
         "tier": customer.tier or None,
         "churn_probability": customer.churn_probability,
         "expected_value": _money(customer.future_value_minor, shop),
-        "offer": _offer(decision, shop),
+        "offer": offer,
         "campaign": {"slug": decision.campaign.slug, "name": decision.campaign.name}
         if decision.campaign
         else None,
@@ -121,11 +157,9 @@ def _money(minor: int | None, shop: Shop) -> dict[str, str] | None:
     return {"amount": f"{amount:.{digits}f}", "currency": shop.base_currency}
 
 
-def _offer(decision: Decision, shop: Shop) -> dict[str, Any] | None:
-    offer = decision.offer
+def _offer(offer: Offer | None, shop: Shop, *, given: datetime, now: datetime) -> dict[str, Any] | None:
     if offer is None:
         return None
-    until = decision.decided_at.astimezone(shop.zone).date() + timedelta(days=offer.valid_days)
     return {
         "slug": offer.slug,
         "name": offer.name,
@@ -134,8 +168,18 @@ def _offer(decision: Decision, shop: Shop) -> dict[str, Any] | None:
         "percentage": f"{offer.percentage.normalize():f}" if offer.percentage is not None else None,
         "value": _money(offer.value_minor, shop),
         "code": offer.code or None,
-        "valid_until": until.isoformat(),
+        "valid_until": _valid_until(offer, _day(given, shop), _day(now, shop)).isoformat(),
     }
+
+
+def _day(moment: datetime, shop: Shop) -> date:
+    return moment.astimezone(shop.zone).date()
+
+
+def _valid_until(offer: Offer, given: date, today: date) -> date:
+    """Counted from the day it was first given. A campaign that gives it on after that gives it anew for as long."""
+    terms = max(1, math.ceil((today - given).days / max(1, offer.valid_days)))
+    return given + timedelta(days=terms * offer.valid_days)
 
 
 def _offer_text(offer: Offer, shop: Shop) -> str:

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from django.conf import settings
+from django.db import transaction
+from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
 from segmentation.models import ArtifactChunk, ModelVersion
@@ -31,6 +33,14 @@ def save(version: ModelVersion, directory: Path) -> None:
             while (content := handle.read(CHUNK_BYTES)) or number == 0:
                 ArtifactChunk.objects.create(version=version, file_name=name, number=number, content=content)
                 number += 1
+
+
+def delete(version: ModelVersion) -> None:
+    """Drop the files for good; the version's row keeps its figures and says when they went."""
+    with transaction.atomic():
+        ArtifactChunk.objects.filter(version=version).delete()
+        ModelVersion.objects.filter(pk=version.pk).update(artifact_deleted_at=Now())
+    shutil.rmtree(_cache() / version.artifact_sha256, ignore_errors=True)
 
 
 def fetch(version: ModelVersion) -> Path:

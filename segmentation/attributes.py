@@ -7,17 +7,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
+import polars as pl
 from django.utils.text import slugify
 from django.utils.translation import gettext as _
 
 from segmentation import bulk
-from segmentation.batches import batches
 from segmentation.models import AttributeDefinition, AttributeValue
 
 Kind = AttributeDefinition.Kind
 MAX_TEXT = 500
 MAX_CHOICES = 200
 EPOCH = date(1970, 1, 1)
+_VALUE = {
+    "customer_id": pl.Int64(), "definition_id": pl.Int64(), "valid_from": pl.Datetime("us", "UTC"),
+    "number": pl.Float64(), "text": pl.String(),
+}  # fmt: skip
 TRUE_WORDS = frozenset({"true", "yes", "y", "t", "1", "1.0"})
 FALSE_WORDS = frozenset({"false", "no", "n", "f", "0", "0.0"})
 
@@ -135,10 +139,11 @@ def write(values: Iterable[DatedValue]) -> set[int]:
         (value.customer_id, value.definition_id, value.valid_from, value.value.number, value.value.text)
         for value in changed
     ]
+    frame = pl.DataFrame(rows, schema=_VALUE, orient="row")
     bulk.insert(
         AttributeValue,
-        ("customer_id", "definition_id", "valid_from", "number", "text"),
-        rows,
+        frame.columns,
+        frame,
         on_conflict=bulk.Update(keys=("customer", "definition", "valid_from"), columns=("number", "text")),
     )
     return {value.customer_id for value in changed}
@@ -159,12 +164,10 @@ History = dict[tuple[int, int], list[tuple[datetime, Stored]]]
 
 def _history(customer_ids: set[int], definition_ids: set[int]) -> History:
     found: History = {}
-    for part in batches(sorted(customer_ids)):
-        rows = AttributeValue.objects.filter(customer__in=part, definition__in=definition_ids)
-        for customer_id, definition_id, valid_from, number, text in rows.order_by("valid_from").values_list(
-            "customer_id", "definition_id", "valid_from", "number", "text"
-        ):
-            found.setdefault((customer_id, definition_id), []).append((valid_from, Stored(number, text)))
+    stored = AttributeValue.objects.filter(definition__in=definition_ids)
+    rows = sorted(bulk.values_in(stored, sorted(customer_ids), *_VALUE), key=lambda row: row[2])
+    for customer_id, definition_id, valid_from, number, text in rows:
+        found.setdefault((customer_id, definition_id), []).append((valid_from, Stored(number, text)))
     return found
 
 

@@ -95,12 +95,12 @@ def _one_origin(
 ) -> tuple[dict[str, Any], learners.Judged]:
     if family[0].kind == Target.Kind.CATEGORY:
         material = learning_data.category(family[0], as_of=day, shop=shop, max_rows=max_rows)
-        recipe, population = learners.category(material.targets[0], config), None
+        recipe = learners.category(material.targets[0], config)
     else:
         days = _days(family[0], day, cutoffs, shop)
         material = learning_data.behaviour(family, cutoffs=days, shop=shop, max_rows=max_rows)
-        recipe, population = learners.behaviour(material.targets, config), material.test.without_labels()
-    trained = learners.train(material.train, recipe, population=population, progress=progress)
+        recipe = learners.behaviour(material.targets, config)
+    trained = learners.train(material.train, recipe, progress=progress)
     judged = learners.judge(trained, material.test, recipe, rounds=rounds, seed=config.seed)
     found = {
         "data": dict(material.snapshot),

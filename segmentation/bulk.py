@@ -1,12 +1,12 @@
 """Many rows into a table at once: COPY and set statements on PostgreSQL, `executemany` on SQLite.
 
-Rows are tuples in the order of `columns` (or a polars frame, whose columns of those names are taken). Columns are
-model field names or attnames. Columns left out take the database's default, never a Python default. Callers hold
-the transaction.
+Rows are tuples in the order of `columns`, or a polars frame, whose columns of those names are taken and go to
+PostgreSQL as they are, without a Python object a value. Columns are model field names or attnames. Columns left out
+take the database's default, never a Python default. Callers hold the transaction.
 """
 
 # Every name in these statements comes from a model's own columns; values are always parameters.
-# ruff: noqa: S608
+# ruff: noqa: S608, S611
 
 from __future__ import annotations
 
@@ -17,13 +17,17 @@ from typing import Any, Final, Literal
 
 import polars as pl
 from django.db import connection, models, transaction
-from django.db.models import QuerySet
+from django.db.models import F, Func, Q, QuerySet
 from django.db.models.expressions import RawSQL
+
+from segmentation import pgcopy
 
 # Below this many rows PostgreSQL gets arrays in one statement; above it a COPY into a temporary table is quicker.
 COPY_FROM: Final = 1000
 # Ids in one IN list.
 IDS_A_QUERY: Final = 5000
+# Ids count as neighbours when at least one in so many of their range is asked for.
+NEIGHBOURS: Final = 4
 _PLAIN = (
     models.IntegerField,
     models.FloatField,
@@ -34,6 +38,7 @@ _PLAIN = (
 )
 
 Rows = pl.DataFrame | Iterable[Sequence[Any]]
+Prepared = pl.DataFrame | list[tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,8 @@ class Update:
 
     newer: overwrite only when the new row's values of these columns are greater (compared as a tuple);
     `or_equal` lets equal ones overwrite too. With `changed`, a row whose `columns` are all equal stays untouched.
+    locked: nobody else can write rows of these keys meanwhile (their customers are locked), so where none is stored
+    yet a frame is copied straight into the table.
     """
 
     keys: tuple[str, ...]
@@ -49,6 +56,7 @@ class Update:
     newer: tuple[str, ...] = ()
     or_equal: bool = False
     changed: bool = False
+    locked: bool = False
 
 
 OnConflict = Literal["error", "ignore"] | Update
@@ -60,17 +68,17 @@ def insert(
     """Insert rows and return how many were written (inserted or updated)."""
     fields = _fields(model, columns)
     values = _prepared(fields, columns, rows)
-    if not values:
+    if not len(values):
         return 0
     table = _quoted(model._meta.db_table)
     names = ", ".join(_column(field) for field in fields)
     conflict = _conflict(model, on_conflict)
-    if connection.vendor == "sqlite":
+    if isinstance(values, list) and connection.vendor == "sqlite":
         marks = ", ".join(["%s"] * len(fields))
         return _many(f"INSERT INTO {table} ({names}) VALUES ({marks}) {conflict}", values)
-    if on_conflict == "error" and len(values) >= COPY_FROM:
+    if len(values) >= COPY_FROM and _is_free(model, on_conflict, values):
         with connection.cursor() as cursor:
-            _copy(cursor, f"COPY {table} ({names}) FROM STDIN", values)
+            _copy(cursor, f"{table} ({names})", fields, values)
         return len(values)
     return _from_source(
         fields, values, f"INSERT INTO {table} ({names}) SELECT {names} FROM {{source}} s {conflict}"
@@ -83,12 +91,12 @@ def update(
     """Set the non-key columns of the rows found by `keys`; returns how many rows were found."""
     fields = _fields(model, columns)
     values = _prepared(fields, columns, rows)
-    if not values:
+    if not len(values):
         return 0
     table = _quoted(model._meta.db_table)
     key_fields = _fields(model, keys)
     changed = [field for field in fields if field not in key_fields]
-    if connection.vendor == "sqlite":
+    if isinstance(values, list) and connection.vendor == "sqlite":
         order = [fields.index(field) for field in (*changed, *key_fields)]
         sets = ", ".join(f"{_column(field)} = %s" for field in changed)
         where = " AND ".join(f"{_column(field)} = %s" for field in key_fields)
@@ -97,21 +105,43 @@ def update(
         )
     sets = ", ".join(f"{_column(field)} = s.{_column(field)}" for field in changed)
     where = " AND ".join(f"t.{_column(field)} = s.{_column(field)}" for field in key_fields)
-    return _from_source(fields, values, f"UPDATE {table} t SET {sets} FROM {{source}} s WHERE {where}")
+    near = _near(key_fields, values)
+    return _from_source(fields, values, f"UPDATE {table} t SET {sets} FROM {{source}} s WHERE {where}{near}")
 
 
 def delete(model: type[models.Model], keys: Sequence[str], rows: Rows) -> int:
     """Delete the rows found by `keys` (no cascades, no signals); returns how many."""
     fields = _fields(model, keys)
     values = _prepared(fields, keys, rows)
-    if not values:
+    if not len(values):
         return 0
     table = _quoted(model._meta.db_table)
-    if connection.vendor == "sqlite":
+    if isinstance(values, list) and connection.vendor == "sqlite":
         where = " AND ".join(f"{_column(field)} = %s" for field in fields)
         return _many(f"DELETE FROM {table} WHERE {where}", values)
     where = " AND ".join(f"t.{_column(field)} = s.{_column(field)}" for field in fields)
-    return _from_source(fields, values, f"DELETE FROM {table} t USING {{source}} s WHERE {where}")
+    near = _near(fields, values)
+    return _from_source(fields, values, f"DELETE FROM {table} t USING {{source}} s WHERE {where}{near}")
+
+
+def new_ids(model: type[models.Model], count: int) -> list[int]:
+    """Ids for rows about to be inserted, so that nobody has to ask afterwards which ones they got.
+
+    Needs a transaction: SQLite's one writer keeps others from taking the same ones.
+    """
+    table = model._meta.db_table
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute("SELECT max(seq) FROM sqlite_sequence WHERE name = %s", [table])
+            last = cursor.fetchone()[0] or 0
+            return list(range(last + 1, last + 1 + count))
+        cursor.execute(
+            # The sequence is looked up once, not for every number.
+            "SELECT array_agg(nextval(name)) FROM (SELECT pg_get_serial_sequence(%s, 'id')::regclass AS name OFFSET 0) "
+            "AS of_table, generate_series(1, %s)",
+            [_quoted(table), count],
+        )
+        return list(cursor.fetchone()[0] or ())
 
 
 def values_in(
@@ -119,17 +149,33 @@ def values_in(
 ) -> Iterator[tuple[Any, ...]]:
     """`queryset.values_list(*columns)` for the rows whose `by` is among `ids`, in IN lists of a bearable length."""
     for start in range(0, len(ids), IDS_A_QUERY):
-        part = queryset.filter(**{f"{by}__in": _among(ids[start : start + IDS_A_QUERY])})
-        yield from part.values_list(*columns).iterator(chunk_size=IDS_A_QUERY)
+        keys = ids[start : start + IDS_A_QUERY]
+        part = queryset.filter(_among(keys, by), **_between(keys, by))
+        # Not .iterator(): a cursor on the server takes four round trips for what is short anyway.
+        yield from part.values_list(*columns)
 
 
-def _among(keys: Sequence[int] | Sequence[str]) -> RawSQL:
+def _between(keys: Sequence[int] | Sequence[str], by: str) -> dict[str, Any]:
+    """Neighbours lie in one stretch of an index. Without this a table that was filled a moment ago, and has no
+    statistics yet, is read as a whole for each part."""
+    first, last = min(keys), max(keys)
+    if isinstance(first, int) and isinstance(last, int) and last - first < NEIGHBOURS * len(keys):
+        return {f"{by}__gte": first, f"{by}__lte": last}
+    return {}
+
+
+def _among(keys: Sequence[int] | Sequence[str], by: str) -> Q | Func:
     """The keys as one parameter: Django looks at every member of a list, which takes longer than the query."""
     if connection.vendor == "sqlite":
-        return RawSQL("SELECT value FROM json_each(%s)", [json.dumps(list(keys))])
-    if keys and isinstance(keys[0], str):
-        return RawSQL("SELECT unnest(%s::text[])", [list(keys)])
-    return RawSQL("SELECT unnest(%s::bigint[])", [list(keys)])
+        return Q(**{f"{by}__in": RawSQL("SELECT value FROM json_each(%s)", [json.dumps(list(keys))])})
+    array = "%s::text[]" if keys and isinstance(keys[0], str) else "%s::bigint[]"
+    return Func(
+        F(by),
+        RawSQL(array, [list(keys)]),
+        template="(%(expressions)s)",
+        arg_joiner=" = ANY ",
+        output_field=models.BooleanField(),
+    )
 
 
 def _fields(model: type[models.Model], columns: Sequence[str]) -> list[models.Field[Any, Any]]:
@@ -139,38 +185,42 @@ def _fields(model: type[models.Model], columns: Sequence[str]) -> list[models.Fi
     return [by_name[column] for column in columns]
 
 
-def _prepared(
-    fields: Sequence[models.Field[Any, Any]], columns: Sequence[str], rows: Rows
-) -> list[tuple[Any, ...]]:
-    """Rows in the shape the driver wants; dates, JSON and the like go through the field."""
+def _prepared(fields: Sequence[models.Field[Any, Any]], columns: Sequence[str], rows: Rows) -> Prepared:
+    """Rows in the shape the driver wants; dates, JSON and the like go through the field.
+
+    A frame stays one where PostgreSQL can take it as it is; its columns then have the names of the table's.
+    """
     special = {index: field for index, field in enumerate(fields) if not _is_plain(field)}
-    values: Iterable[Sequence[Any]] = rows if not isinstance(rows, pl.DataFrame) else ()
     if isinstance(rows, pl.DataFrame):
-        frame, ready = _with_times(rows.select(list(columns)))
+        frame = rows.select(list(columns)).rename(
+            dict(zip(columns, (str(field.column) for field in fields), strict=True))
+        )
+        if connection.vendor == "postgresql" and pgcopy.can_write(frame, _types(fields)):
+            return frame
+        frame, ready = _with_times(frame)
         special = {index: field for index, field in special.items() if index not in ready}
-        if not special:
-            return frame.rows()
-        values = frame.iter_rows()
+        rows = frame.rows()
     if not special:
-        return [tuple(row) for row in values]
+        return [tuple(row) for row in rows]
     memo: dict[tuple[int, Any], Any] = {}
     return [
         tuple(_adapt(special[i], i, value, memo) if i in special else value for i, value in enumerate(row))
-        for row in values
+        for row in rows
     ]
 
 
 def _with_times(frame: pl.DataFrame) -> tuple[pl.DataFrame, set[int]]:
-    """UTC columns as the driver takes them, all at once, and their positions; SQLite keeps times as text."""
+    """Days and UTC times as the driver takes them, all at once, and their positions; SQLite keeps both as text."""
     utc = [
         name
         for name, kind in frame.schema.items()
         if isinstance(kind, pl.Datetime) and kind.time_zone == "UTC"
     ]
+    days = [name for name, kind in frame.schema.items() if kind == pl.Date]
     if connection.vendor == "sqlite":
         text = pl.col(utc).dt.strftime("%Y-%m-%d %H:%M:%S%.6f").str.strip_suffix(".000000")
-        frame = frame.with_columns(text)
-    return frame, {frame.columns.index(name) for name in utc}
+        frame = frame.with_columns(text, pl.col(days).dt.strftime("%Y-%m-%d"))
+    return frame, {frame.columns.index(name) for name in (*utc, *days)}
 
 
 def _is_plain(field: models.Field[Any, Any]) -> bool:
@@ -221,7 +271,28 @@ def _many(sql: str, values: list[tuple[Any, ...]]) -> int:
         return max(cursor.rowcount, 0)
 
 
-def _from_source(fields: Sequence[models.Field[Any, Any]], values: list[tuple[Any, ...]], sql: str) -> int:
+def _is_free(model: type[models.Model], on_conflict: OnConflict, values: Prepared) -> bool:
+    """Whether rows can be copied straight in: nothing stored is in their way."""
+    if not isinstance(on_conflict, Update):
+        return on_conflict == "error"
+    if not on_conflict.locked or not isinstance(values, pl.DataFrame):
+        return False
+    first = _fields(model, on_conflict.keys[:1])
+    where = _near(first, values).removeprefix(" AND ")
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT EXISTS (SELECT FROM {_quoted(model._meta.db_table)} t WHERE {where})")
+        return not cursor.fetchone()[0]
+
+
+def _near(keys: Sequence[models.Field[Any, Any]], values: Prepared) -> str:
+    """A condition that keeps a join with thousands of neighbours from reading the whole table."""
+    if not isinstance(values, pl.DataFrame) or not values.schema[str(keys[0].column)].is_integer():
+        return ""
+    key = values[str(keys[0].column)].to_list()
+    return f" AND t.{_column(keys[0])} BETWEEN {min(key)} AND {max(key)}"
+
+
+def _from_source(fields: Sequence[models.Field[Any, Any]], values: Prepared, sql: str) -> int:
     """Run `sql` (PostgreSQL) with {source} a row source that has the fields' columns."""
     types = [_type(field) for field in fields]
     names = [_column(field) for field in fields]
@@ -229,19 +300,27 @@ def _from_source(fields: Sequence[models.Field[Any, Any]], values: list[tuple[An
         if len(values) < COPY_FROM:
             arrays = ", ".join(f"%s::{kind}[]" for kind in types)
             source = f"(SELECT * FROM unnest({arrays}) AS u({', '.join(names)}))"
-            cursor.execute(
-                sql.replace("{source}", source), [list(column) for column in zip(*values, strict=True)]
-            )
+            cursor.execute(sql.replace("{source}", source), _lists(values))
             return max(cursor.rowcount, 0)
         definition = ", ".join(f"{name} {kind}" for name, kind in zip(names, types, strict=True))
         # The temporary table lives as long as the transaction.
         with transaction.atomic(savepoint=False):
             cursor.execute(f"CREATE TEMPORARY TABLE bulk_rows ({definition}) ON COMMIT DROP")
-            _copy(cursor, f"COPY bulk_rows ({', '.join(names)}) FROM STDIN", values)
+            _copy(cursor, f"bulk_rows ({', '.join(names)})", fields, values)
             cursor.execute(sql.replace("{source}", "bulk_rows"))
             written = max(cursor.rowcount, 0)
             cursor.execute("DROP TABLE bulk_rows")
         return written
+
+
+def _lists(values: Prepared) -> list[list[Any]]:
+    if isinstance(values, pl.DataFrame):
+        return [column.to_list() for column in values]
+    return [list(column) for column in zip(*values, strict=True)]
+
+
+def _types(fields: Sequence[models.Field[Any, Any]]) -> dict[str, str]:
+    return {str(field.column): _type(field) for field in fields}
 
 
 def _type(field: models.Field[Any, Any]) -> str:
@@ -250,8 +329,21 @@ def _type(field: models.Field[Any, Any]) -> str:
     return "varchar" if kind.startswith("varchar") else kind
 
 
-def _copy(cursor: Any, sql: str, values: Iterable[tuple[Any, ...]]) -> None:
-    with connection.wrap_database_errors, cursor.copy(sql) as copy:
+def _copy(
+    cursor: Any,
+    target: str,
+    fields: Sequence[models.Field[Any, Any]],
+    values: Prepared,
+) -> None:
+    if isinstance(values, pl.DataFrame):
+        with (
+            connection.wrap_database_errors,
+            cursor.copy(f"COPY {target} FROM STDIN (FORMAT binary)") as copy,
+        ):
+            for block in pgcopy.blocks(values, _types(fields)):
+                copy.write(block)
+        return
+    with connection.wrap_database_errors, cursor.copy(f"COPY {target} FROM STDIN") as copy:
         for row in values:
             copy.write_row(row)
 

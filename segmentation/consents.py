@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from django.db.models import Q
+import polars as pl
+from django.db import connection
 
-from segmentation import bulk
+from segmentation import bulk, columns
 from segmentation.batches import batches
+from segmentation.columns import Field
+from segmentation.features.selection import select, within
 from segmentation.models import Consent, Customer, Shop
 from segmentation.models.shop import ProfilingBasis
 from segmentation.normal import NormalConsent
 
 Answers = dict[tuple[int, str], str]
+_ANSWER = {
+    "customer_id": pl.Int64(), "purpose": pl.String(), "decided_at": pl.Datetime("us", "UTC"),
+    "status": pl.String(), "source": pl.String(),
+}  # fmt: skip
+UNKNOWN = "unknown"
+FIELDS = (
+    Field("customer_id", "int8"),
+    Field("purpose", "text"),
+    Field("status", "text"),
+    Field("decided_at", "timestamptz"),
+)
 
 
 def record(answers: Mapping[int, Iterable[NormalConsent]], *, source: str) -> set[int]:
@@ -25,12 +39,10 @@ def record(answers: Mapping[int, Iterable[NormalConsent]], *, source: str) -> se
     }
     known = _known(sorted(answers))
     fresh = {key: status for key, status in rows.items() if key not in known}
-    bulk.insert(
-        Consent,
-        ("customer_id", "purpose", "decided_at", "status", "source"),
-        [(*key, status, source[:64]) for key, status in fresh.items()],
-        on_conflict="ignore",
+    told = pl.DataFrame(
+        [(*key, status, source[:64]) for key, status in fresh.items()], schema=_ANSWER, orient="row"
     )
+    bulk.insert(Consent, told.columns, told, on_conflict="ignore")
     stricter = {
         key
         for key, status in rows.items()
@@ -40,9 +52,9 @@ def record(answers: Mapping[int, Iterable[NormalConsent]], *, source: str) -> se
         Consent.objects.filter(customer_id=customer_id, purpose=purpose, decided_at=decided_at).update(
             status=Consent.Status.DENIED, source=source[:64]
         )
-    changed = {key[0] for key in fresh} | {key[0] for key in stricter}
-    refresh_profiled(changed)
-    return changed
+    changed = [*fresh, *stricter]
+    refresh_profiled(key for key, purpose, _at in changed if purpose == Consent.Purpose.PROFILING)
+    return {key for key, _purpose, _at in changed}
 
 
 def current(customer_ids: Iterable[int], *, at: datetime | None = None) -> Answers:
@@ -50,21 +62,20 @@ def current(customer_ids: Iterable[int], *, at: datetime | None = None) -> Answe
 
     Customers merged into one of these count for it, and one refusal among them refuses for all.
     """
-    answers: Answers = {}
-    for part in batches(sorted(set(customer_ids))):
-        rows = Consent.objects.filter(Q(customer__in=part) | Q(customer__merged_into__in=part))
-        if at is not None:
-            rows = rows.filter(decided_at__lt=at)
-        newest: dict[tuple[int, str, int], str] = {}
-        # Granted sorts after denied, so at a tie the refusal is read last and stays.
-        for person, survivor, purpose, status in rows.order_by("decided_at", "-status").values_list(
-            "customer_id", "customer__merged_into", "purpose", "status"
-        ):
-            newest[survivor or person, purpose, person] = status
-        for (customer_id, purpose, _person), status in newest.items():
-            if answers.get((customer_id, purpose)) != Consent.Status.DENIED:
-                answers[customer_id, purpose] = status
-    return answers
+    rows = _newest(sorted(set(customer_ids)), at=at).rows()
+    return {(customer_id, purpose): status for customer_id, purpose, status in rows}
+
+
+def answers_of(customer_ids: pl.Series) -> list[pl.Series]:
+    """consent.marketing and consent.profiling of these customers, in their order."""
+    newest = _newest(customer_ids.to_list(), at=None)
+    asked = customer_ids.alias("customer_id").to_frame()
+    found = []
+    for purpose in Consent.Purpose.values:
+        known = newest.filter(purpose=purpose)
+        answer = asked.join(known, on="customer_id", how="left", maintain_order="left")["status"]
+        found.append(answer.fill_null(UNKNOWN).alias(f"consent.{purpose}"))
+    return found
 
 
 def refresh_profiled(customer_ids: Iterable[int]) -> None:
@@ -93,10 +104,27 @@ def _may_profile(answer: str | None, *, unknown: bool) -> bool:
 
 
 def _known(customer_ids: list[int]) -> dict[tuple[int, str, datetime], str]:
-    return {
-        (customer_id, purpose, decided_at): status
-        for part in batches(customer_ids)
-        for customer_id, purpose, decided_at, status in Consent.objects.filter(customer__in=part).values_list(
-            "customer_id", "purpose", "decided_at", "status"
-        )
-    }
+    rows = bulk.values_in(
+        Consent.objects.all(), customer_ids, "customer_id", "purpose", "decided_at", "status"
+    )
+    return {(customer_id, purpose, decided_at): status for customer_id, purpose, decided_at, status in rows}
+
+
+def _newest(customer_ids: Sequence[int], *, at: datetime | None) -> pl.DataFrame:
+    """customer_id, purpose, status: one row for each purpose that the customer, or one merged into them, answered."""
+    selection = select(customer_ids)
+    before = "decided_at < %s" if at is not None else "TRUE"
+    end = [] if at is None else [connection.ops.adapt_datetimefield_value(at)]
+    table = connection.ops.quote_name(Consent._meta.db_table)
+    parts = [columns.nothing(FIELDS)]
+    for part in selection.parts():
+        where, values = within("customer_id", part)
+        parts.append(columns.read(FIELDS, f"FROM {table} WHERE {where} AND {before}", [*values, *end]))
+    rows = pl.concat(parts).filter(~pl.col("customer_id").is_in(list(selection.hidden)))
+    each = ["customer_id", "purpose"]
+    # Of one moment's answers “denied” sorts last here, so a refusal wins.
+    ordered = rows.sort("decided_at", "status", descending=[False, True])
+    newest = ordered.group_by(each).agg(pl.col("status").last())
+    owners = newest.with_columns(pl.col("customer_id").replace(selection.absorbed))
+    # “denied” is also the smaller word: one refusal is enough.
+    return owners.group_by(each).agg(pl.col("status").min())

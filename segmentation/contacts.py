@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from datetime import date
+from datetime import date, datetime
+from operator import itemgetter
+from typing import NamedTuple
 
 import orjson
+import polars as pl
 from cryptography.fernet import Fernet
 from django.utils import timezone
 
 from segmentation import bulk, crypto
-from segmentation.batches import batches
 from segmentation.models import ContactData, Customer
+
+
+class _Sealed(NamedTuple):
+    """A row of ContactData."""
+
+    customer_id: int
+    data_key: bytes
+    sealed: bytes
+    email_index: str
+    updated_at: datetime
+
+
+_SEALED = {
+    "customer_id": pl.Int64(), "data_key": pl.Binary(), "sealed": pl.Binary(), "email_index": pl.String(),
+    "updated_at": pl.Datetime("us", "UTC"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -52,50 +70,41 @@ def write(customer: Customer | int, contact: Contact) -> bool:
 
 def write_many(contacts: Mapping[int, Contact]) -> set[int]:
     """Contacts by customer id; empty values change nothing. Returns the customers that changed."""
-    said = {key: contact for key, contact in contacts.items() if contact != Contact()}
-    new: list[ContactData] = []
-    changed: list[ContactData] = []
-    for part in batches(sorted(said)):
-        known = ContactData.objects.in_bulk(part)
-        for customer_id in part:
-            row = known.get(customer_id)
-            if row is None:
-                new.append(_sealed_new(customer_id, said[customer_id]))
-            elif _reseal(row, said[customer_id]):
-                changed.append(row)
-    now = timezone.now()
-    columns = ("customer_id", "data_key", "sealed", "email_index", "updated_at")
-    rows = [
-        [(row.pk, row.data_key, row.sealed, row.email_index, now) for row in part] for part in (new, changed)
-    ]
-    bulk.insert(ContactData, columns, rows[0])
-    bulk.update(ContactData, columns, rows[1], keys=("customer_id",))
-    return {row.pk for row in (*new, *changed)}
+    said = {key: contact for key, contact in sorted(contacts.items()) if contact != Contact()}
+    known = {
+        row[0]: _Sealed(*row)
+        for row in bulk.values_in(ContactData.objects.all(), list(said), *_SEALED, by="customer_id")
+    }
+    new = [_sealed_new(key, contact) for key, contact in said.items() if key not in known]
+    resealed = [_resealed(known[key], contact) for key, contact in said.items() if key in known]
+    changed = [row for row in resealed if row is not None]
+    _write(new, bulk.insert)
+    _write(changed, _update)
+    return {row.customer_id for row in (*new, *changed)}
 
 
 def write_missing_emails(emails: Mapping[int, str]) -> None:
     """Remember an e-mail for customers of whom none is known."""
-    for part in batches(sorted(emails)):
-        known = set(
-            ContactData.objects.filter(pk__in=part).exclude(email_index="").values_list("pk", flat=True)
-        )
-        write_many({key: Contact(email=emails[key].strip()) for key in part if key not in known})
+    with_email = ContactData.objects.exclude(email_index="")
+    known = {key for (key,) in bulk.values_in(with_email, sorted(emails), "pk", by="customer_id")}
+    write_many({key: Contact(email=email.strip()) for key, email in emails.items() if key not in known})
 
 
 def data_keys(customer_ids: Iterable[int]) -> dict[int, bytes]:
     """Each customer's wrapped data key (segmentation.crypto.seal), made when there is none yet."""
-    keys: dict[int, bytes] = {}
-    for part in batches(sorted(set(customer_ids))):
-        found = dict(ContactData.objects.filter(pk__in=part).values_list("pk", "data_key"))
-        missing = [customer_id for customer_id in part if customer_id not in found]
-        ContactData.objects.bulk_create(
-            [ContactData(customer_id=key, data_key=crypto.new_data_key(), sealed=b"") for key in missing],
-            ignore_conflicts=True,
-        )
-        if missing:
-            found.update(ContactData.objects.filter(pk__in=missing).values_list("pk", "data_key"))
-        keys.update({customer_id: bytes(key) for customer_id, key in found.items()})
+    wanted = sorted(set(customer_ids))
+    keys = _known_keys(wanted)
+    missing = [key for key in wanted if key not in keys]
+    if missing:
+        now = timezone.now()
+        _write([_Sealed(key, crypto.new_data_key(), b"", "", now) for key in missing], _insert_missing)
+        keys |= _known_keys(missing)
     return keys
+
+
+def _known_keys(customer_ids: list[int]) -> dict[int, bytes]:
+    rows = bulk.values_in(ContactData.objects.all(), customer_ids, "customer_id", "data_key")
+    return {customer_id: bytes(key) for customer_id, key in rows}
 
 
 def find_by_email(email: str) -> Customer | None:
@@ -107,11 +116,12 @@ def find_by_email(email: str) -> Customer | None:
 def find_many_by_email(emails: Iterable[str]) -> dict[str, int]:
     """Customer ids by e-mail as given; of several customers with one e-mail the first known counts."""
     index = {email: email_index(email) for email in emails if email.strip()}
-    by_index: dict[str, int] = {}
-    for part in batches(sorted(set(index.values()))):
-        rows = ContactData.objects.filter(email_index__in=part).order_by("-pk")
-        for key, customer_id, survivor in rows.values_list("email_index", "pk", "customer__merged_into"):
-            by_index[key] = survivor or customer_id
+    columns = ("pk", "email_index", "customer__merged_into")
+    rows = bulk.values_in(ContactData.objects.all(), sorted(set(index.values())), *columns, by="email_index")
+    by_index = {
+        key: survivor or customer_id
+        for customer_id, key, survivor in sorted(rows, key=itemgetter(0), reverse=True)
+    }
     return {email: by_index[key] for email, key in index.items() if key in by_index}
 
 
@@ -119,7 +129,7 @@ def _id(customer: Customer | int) -> int:
     return customer if isinstance(customer, int) else customer.pk
 
 
-def _open(row: ContactData) -> Contact:
+def _open(row: _Sealed | ContactData) -> Contact:
     if not bytes(row.sealed):
         return Contact()
     values = orjson.loads(crypto.unseal(bytes(row.data_key), bytes(row.sealed)))
@@ -127,21 +137,36 @@ def _open(row: ContactData) -> Contact:
     return Contact(birthday=date.fromisoformat(birthday) if birthday else None, **values)
 
 
-def _sealed_new(customer_id: int, contact: Contact) -> ContactData:
+def _sealed_new(customer_id: int, contact: Contact) -> _Sealed:
     key = Fernet.generate_key()  # used before it is wrapped: saves unwrapping it for every new customer
-    return ContactData(
-        customer_id=customer_id,
-        data_key=crypto.encrypt(key),
-        sealed=Fernet(key).encrypt(orjson.dumps(contact)),
-        email_index=email_index(contact.email),
+    return _Sealed(
+        customer_id,
+        crypto.encrypt(key),
+        Fernet(key).encrypt(orjson.dumps(contact)),
+        email_index(contact.email),
+        timezone.now(),
     )
 
 
-def _reseal(row: ContactData, contact: Contact) -> bool:
+def _resealed(row: _Sealed, contact: Contact) -> _Sealed | None:
+    """The row with what `contact` adds, or None when it says nothing new."""
     before = _open(row)
     after = before.updated(contact)
     if after == before:
-        return False
-    row.sealed = crypto.seal(bytes(row.data_key), orjson.dumps(after))
-    row.email_index = email_index(after.email)
-    return True
+        return None
+    sealed = crypto.seal(bytes(row.data_key), orjson.dumps(after))
+    return _Sealed(row.customer_id, bytes(row.data_key), sealed, email_index(after.email), timezone.now())
+
+
+def _write(rows: Sequence[_Sealed], how: Callable[..., int]) -> None:
+    how(ContactData, _SEALED, pl.DataFrame(rows, schema=_SEALED, orient="row"))
+
+
+def _update(model: type[ContactData], columns: Sequence[str], rows: pl.DataFrame) -> int:
+    """The key stays as it is stored: `rotate_keys` may have wrapped it anew since it was read."""
+    rows = rows.drop("data_key")
+    return bulk.update(model, rows.columns, rows, keys=("customer_id",))
+
+
+def _insert_missing(model: type[ContactData], columns: Sequence[str], rows: pl.DataFrame) -> int:
+    return bulk.insert(model, columns, rows, on_conflict="ignore")

@@ -35,15 +35,16 @@ def mark_due(customer_ids: Iterable[int], *, cause: str) -> set[int]:
 
 def grow_versions(customer_ids: Iterable[int]) -> set[int]:
     """Grow `input_version` without queueing anything; returns the survivors. Needs a transaction."""
-    survivors: set[int] = set()
+    stands_for: dict[int, int] = {}
     for part in batches(sorted(set(customer_ids))):
         chain = Customer.objects.filter(pk__in=part).values_list("pk", "merged_into")
-        stands_for = {key: survivor or key for key, survivor in chain}
-        survivors.update(stands_for.values())
-        touched = sorted({*stands_for, *stands_for.values()})
-        lock_customers(touched)
-        Customer.objects.filter(pk__in=touched).update(input_version=F("input_version") + 1)
-    return survivors
+        stands_for |= {key: survivor or key for key, survivor in chain}
+    touched = sorted({*stands_for, *stands_for.values()})
+    # All of them in one order, before any is changed: parts that each lock in order would still lock up with others.
+    lock_customers(touched)
+    for part in batches(touched):
+        Customer.objects.filter(pk__in=part).update(input_version=F("input_version") + 1)
+    return set(stands_for.values())
 
 
 def _queue(customer_ids: Iterable[int], cause: str) -> None:

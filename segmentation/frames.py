@@ -6,31 +6,33 @@ attribute.<slug> · customer.country/channel/tenure_days/is_profiled · consent.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
 
 from segmentation import consents, targets
-from segmentation.models import Consent, Target
+from segmentation.models import Target
 from segmentation.serving import Answers, Serving
+from segmentation.stages import stage
 
-UNKNOWN = "unknown"
 
-
+@stage("rules")
 def decision_frame(
     *,
     features: pl.DataFrame,
     customers: pl.DataFrame,
     facts: pl.DataFrame,
     answers: Sequence[Answers],
-    input_versions: Mapping[int, int],
 ) -> pl.DataFrame:
-    """Rows and order of `customers`; `features` and `facts` (see segmentation/order_facts.py) have the same rows."""
+    """Rows and order of `customers` (with `input_version`), which are those of `features` and `facts` as well.
+
+    facts: see segmentation/order_facts.py.
+    """
     ids = customers["customer_id"]
     columns = [
         ids,
-        pl.Series("input_version", [input_versions[key] for key in ids.to_list()], dtype=pl.Int64),
+        customers["input_version"],
         *_prefixed(features, "feature"),
         *(column for answer in answers for column in score_columns(answer)),
         *(customers[name] for name in customers.columns if name.startswith("attribute.")),
@@ -38,7 +40,7 @@ def decision_frame(
         customers["channel"].alias("customer.channel"),
         features["tenure_days"].alias("customer.tenure_days"),
         facts["is_profiled"].alias("customer.is_profiled"),
-        *_consent_columns(ids),
+        *consents.answers_of(ids),
     ]
     return pl.DataFrame(columns)
 
@@ -72,21 +74,10 @@ def _by_class(answer: Answers, serving: Serving) -> list[tuple[str, np.ndarray]]
 
 
 def _nullable(name: str, values: np.ndarray) -> pl.Series:
-    return pl.Series(name, values, dtype=pl.Float64).fill_nan(None)
+    return pl.Series(name, values, dtype=pl.Float64, nan_to_null=True)
 
 
 def _prefixed(features: pl.DataFrame, prefix: str) -> list[pl.Series]:
     """Feature columns under their rule names; attribute features are there as attributes already."""
     names = [name for name in features.columns if name != "customer_id" and not name.startswith("attribute.")]
     return [features[name].alias(f"{prefix}.{name}") for name in names]
-
-
-def _consent_columns(ids: pl.Series) -> list[pl.Series]:
-    keys = ids.to_list()
-    answers = consents.current(keys)
-    return [
-        pl.Series(
-            f"consent.{purpose}", [answers.get((key, str(purpose)), UNKNOWN) for key in keys], dtype=pl.String
-        )
-        for purpose in (Consent.Purpose.MARKETING.value, Consent.Purpose.PROFILING.value)
-    ]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import polars as pl
 from django.db import transaction
 from django.utils.translation import gettext as _
 
@@ -14,11 +15,20 @@ from segmentation import bulk, consents, contacts, memberships
 from segmentation.batches import batches
 from segmentation.due import mark_due
 from segmentation.locks import lock_customers
-from segmentation.models import AuditEntry, Customer, CustomerIdentity, DueCustomer, MembershipChange, Shop
+from segmentation.models import (
+    AuditEntry,
+    ContactData,
+    Customer,
+    CustomerIdentity,
+    DueCustomer,
+    MembershipChange,
+    Shop,
+)
 from segmentation.normal import MAX_REFERENCE
 
 SHOP = "shop"  # the namespace of the ids that the shop itself uses: there the id is Customer.reference
 GUEST = "guest"
+_GIVEN = ("id", "reference", "created_at")  # by the database and the caller; everything else has a default
 _KEPT = ("country", "channel", "time_zone", "signed_up_at", "holdout_key")
 
 
@@ -35,15 +45,10 @@ def resolve(namespace: str, value: str) -> Customer | None:
 def find_many(namespace: str, values: Iterable[str]) -> dict[str, int]:
     """Ids of the customers themselves (not of survivors: events keep their own customer) by value."""
     wanted = sorted(set(values))
-    found: dict[str, int] = {}
-    for part in batches(wanted):
-        rows = CustomerIdentity.objects.filter(namespace=namespace, value__in=part)
-        found.update(rows.values_list("value", "customer_id"))
+    named = CustomerIdentity.objects.filter(namespace=namespace)
+    found = dict(bulk.values_in(named, wanted, "value", "customer_id", by="value"))
     if namespace == SHOP:
-        unknown = [value for value in wanted if value not in found]
-        for part in batches(unknown):
-            rows_by_reference = Customer.objects.filter(reference__in=part)
-            found.update(rows_by_reference.values_list("reference", "pk"))
+        found |= _ids_by_reference(value for value in wanted if value not in found)
     return found
 
 
@@ -89,23 +94,22 @@ def adopt_guests(emails: Mapping[int, str]) -> set[int]:
     if not Shop.get().join_guests_by_email:
         return set()
     homes = {contacts.email_index(email): customer_id for customer_id, email in emails.items()}
+    guests = ContactData.objects.filter(
+        customer__reference__startswith=f"{GUEST}:", customer__merged_into=None
+    )
+    pairs = {
+        guest: homes[index]
+        for guest, index in bulk.values_in(guests, sorted(homes), "pk", "email_index", by="email_index")
+        if guest != homes[index]
+    }
+    lock_customers({*pairs, *pairs.values()})
     adopted: set[int] = set()
-    for part in batches(sorted(homes)):
-        guests = Customer.objects.filter(
-            contact__email_index__in=part, reference__startswith=f"{GUEST}:", merged_into=None
-        ).select_related("contact")
-        pairs = [(guest.pk, homes[guest.contact.email_index]) for guest in guests]
-        lock_customers(key for pair in pairs for key in pair)
-        for guest in guests:
-            home = Customer.objects.get(pk=homes[guest.contact.email_index])
-            if home.pk != guest.pk and home.merged_into_id is None:
-                merge(home, guest)
-                adopted.add(home.pk)
+    for guest, home in sorted(pairs.items()):
+        rows = Customer.objects.in_bulk([guest, home])
+        if rows[home].merged_into_id is None and rows[guest].merged_into_id is None:
+            merge(rows[home], rows[guest])
+            adopted.add(home)
     return adopted
-
-
-def in_bulk(customer_ids: Iterable[int]) -> list[Customer]:
-    return [row for part in batches(sorted(customer_ids)) for row in Customer.objects.filter(pk__in=part)]
 
 
 def reference_for(namespace: str, value: str) -> str:
@@ -230,21 +234,14 @@ def _merge_entry(other: Customer) -> AuditEntry | None:
 def _insert_customers(references: Sequence[str], **fields: Any) -> None:
     """New rows with every field's default; a reference that somebody else just took stays as it is."""
     row = Customer(is_profiled=consents.profiled_by_default(), **fields)
-    plain = [
-        field
-        for field in Customer._meta.concrete_fields
-        if not field.primary_key and field.name != "created_at"
-    ]
-    columns = [field.attname for field in plain]
-    values = [getattr(row, column) for column in columns]
-    position = columns.index("reference")
-    rows = [(*values[:position], reference, *values[position + 1 :]) for reference in references]
-    bulk.insert(Customer, columns, rows, on_conflict="ignore")
+    plain = [field.attname for field in Customer._meta.concrete_fields if field.name not in _GIVEN]
+    said = {name: value for name in plain if (value := getattr(row, name)) is not None}
+    rows = pl.DataFrame({"reference": references}, schema={"reference": pl.String}).with_columns(
+        **{name: pl.lit(value) for name, value in said.items()}
+    )
+    bulk.insert(Customer, rows.columns, rows, on_conflict="ignore")
 
 
 def _ids_by_reference(references: Iterable[str]) -> dict[str, int]:
-    return {
-        reference: key
-        for part in batches(sorted(set(references)))
-        for reference, key in Customer.objects.filter(reference__in=part).values_list("reference", "pk")
-    }
+    wanted = sorted(set(references))
+    return dict(bulk.values_in(Customer.objects.all(), wanted, "reference", "pk", by="reference"))

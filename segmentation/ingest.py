@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+import polars as pl
 from django.db import transaction
 
 from segmentation import attributes, bulk, consents, contacts, crypto, event_store, identities, products
@@ -40,6 +41,9 @@ __all__ = [
 ]
 
 
+_PROFILE = {
+    "id": pl.Int64(), "country": pl.String(), "channel": pl.String(), "signed_up_at": pl.Datetime("us", "UTC"),
+}  # fmt: skip
 Person = tuple[NormalCustomer, list[attributes.Fitted]]
 
 
@@ -306,21 +310,16 @@ def record_people(people: Mapping[int, Person], *, source: EventSource, received
 
 def _profiles(people: Mapping[int, NormalCustomer]) -> set[int]:
     """Country, channel and sign-up; returns who changed."""
-    changed: list[Customer] = []
-    for row in identities.in_bulk(people):
-        said = people[row.pk]
-        before = (row.country, row.channel, row.signed_up_at)
-        row.country = said.country[:64] or row.country
-        row.channel = said.channel[:64] or row.channel
-        row.signed_up_at = said.signed_up_at or row.signed_up_at
-        if before != (row.country, row.channel, row.signed_up_at):
-            changed.append(row)
-    bulk.update(
-        Customer,
-        ("id", "country", "channel", "signed_up_at"),
-        [(row.pk, row.country, row.channel, row.signed_up_at) for row in changed],
-    )
-    return {row.pk for row in changed}
+    changed = []
+    for key, *before in bulk.values_in(Customer.objects.all(), sorted(people), *_PROFILE, by="pk"):
+        said = people[key]
+        news = (said.country[:64], said.channel[:64], said.signed_up_at)
+        after = [new or old for new, old in zip(news, before, strict=True)]
+        if after != before:
+            changed.append((key, *after))
+    rows = pl.DataFrame(changed, schema=_PROFILE, orient="row")
+    bulk.update(Customer, rows.columns, rows)
+    return set(rows["id"].to_list())
 
 
 def _contact(customer: NormalCustomer) -> contacts.Contact:

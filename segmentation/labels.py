@@ -15,6 +15,7 @@ from segmentation.features.orders import ORDER_KINDS
 # Who is learned from and scored by behaviour: at least one order in this many days before the cutoff.
 POPULATION_DAYS = 365
 TIER_COUNT = 3
+MIN_TIER_SHARE = 0.25
 HISTORY_DAYS = 90
 SPACING_DAYS = 90
 MAX_CUTOFFS = 12
@@ -65,6 +66,15 @@ def tier_cuts(spend: np.ndarray) -> tuple[float, ...]:
     if not len(positive):
         return ()
     return tuple(float(cut) for cut in np.quantile(positive, np.arange(1, TIER_COUNT) / TIER_COUNT))
+
+
+def still_fit(cuts: Sequence[float], spend: np.ndarray) -> bool:
+    """Whether each tier that these borders make holds at least MIN_TIER_SHARE of the positive spends."""
+    positive = spend[np.isfinite(spend) & (spend > 0)]
+    if len(cuts) != TIER_COUNT - 1 or not len(positive):
+        return False
+    shares = np.bincount(tiers(positive, cuts), minlength=TIER_COUNT + 1)[1:] / len(positive)
+    return bool(shares.min() >= MIN_TIER_SHARE)
 
 
 def tiers(spend: np.ndarray, cuts: Sequence[float]) -> np.ndarray:

@@ -97,12 +97,9 @@ def category(target: Target, config: TrainingConfig) -> Recipe:
     return Recipe((target,), CATEGORY, CATEGORY_MEMBERS, config)
 
 
-def train(
-    frame: Frame, recipe: Recipe, *, population: Frame | None = None, progress: Progress | None = None
-) -> Trained:
+def train(frame: Frame, recipe: Recipe, *, progress: Progress | None = None) -> Trained:
     """Fit every learner on customers that are not held out; the held-out ones stop, calibrate and set rules.
 
-    population: whom the models will decide on; only its features are read (see ServedModel.fit_rules).
     Raises NotEnoughData when a class is too rare to learn.
     """
     import torch
@@ -112,6 +109,7 @@ def train(
     require_labels(frame, recipe.targets)
     columns = columns_of(frame.x)
     rest, held = splits.hold_out_customers(frame, recipe.config.early_stop_share, salt=recipe.config.seed)
+    splits.require_apart(rest, held)
     made = {
         name: artifacts.create(name, targets=recipe.targets, columns=columns, config=recipe.config)
         for name in recipe.learners
@@ -121,9 +119,9 @@ def train(
     blend = cast(Estimator, Blend([fitted[name] for name in recipe.members]))
     everyone: dict[str, Estimator] = {**fitted, BLEND: blend}
     models = {name: ServedModel(estimator) for name, estimator in everyone.items()}
-    calibration = _calibrate(models, held)
+    calibration = _calibrate(models, held, recipe.targets)
     for model in models.values():
-        model.fit_rules(held, population=population, power=recipe.config.decision_power)
+        model.fit_rules(held, power=recipe.config.decision_power)
     return Trained(models, calibration, columns)
 
 
@@ -204,12 +202,17 @@ def cutoffs_of(frame: Frame) -> list[date]:
     return sorted({day.item() for day in np.unique(frame.cutoffs.astype("datetime64[D]"))})
 
 
-def _calibrate(models: Mapping[str, ServedModel], held: Frame) -> dict[str, tuple[CalibrationVerdict, ...]]:
-    """Fit on held-out customers at the earlier cutoffs, keep what helps at the latest one."""
-    days = cutoffs_of(held)
-    if len(days) < 2:
+def _calibrate(
+    models: Mapping[str, ServedModel], held: Frame, targets: Sequence[Target]
+) -> dict[str, tuple[CalibrationVerdict, ...]]:
+    """Fit on held-out customers at the cutoffs whose labels were complete at the latest, keep what helps there."""
+    *before, last = cutoffs_of(held)
+    horizon = max(target.horizon_days or 0 for target in targets)
+    known = splits.complete_by(last, before, horizon_days=horizon)
+    if not known:
         return {}
-    earlier, latest = splits.rows_at(held, days[:-1]), splits.rows_at(held, days[-1:])
+    earlier, latest = splits.rows_at(held, known), splits.rows_at(held, [last])
+    splits.require_apart(earlier, latest)
     return {name: model.calibrate(earlier, latest) for name, model in models.items()}
 
 

@@ -44,8 +44,13 @@ def behaviour(
     shop: Shop,
     max_rows: int = MAX_ROWS,
     on_chunk: OnChunk | None = None,
+    tier_cuts: Mapping[str, Sequence[float]] | None = None,
 ) -> Material:
-    """Rows of targets that share a horizon; the last cutoff is the test origin. Raises TrainingError."""
+    """Rows of targets that share a horizon; the last cutoff is the test origin. Raises TrainingError.
+
+    tier_cuts: borders in use by target slug, kept while they fit the training rows: a tier goes on meaning what staff
+    know, and the champion can be compared. Else, and without them, the thirds of the training rows.
+    """
     horizon = family[0].horizon_days
     days = origin(cutoffs, horizon)
     whole = training_frames.training_frame(
@@ -59,11 +64,14 @@ def behaviour(
     for target in family:
         if target.kind == Target.Kind.VALUE_TIER:
             # Cut on training rows alone: the test must not shape what it is asked.
-            cuts[target.slug] = labels.tier_cuts(np.asarray(train.labels[training_frames.SPEND]))
+            spend = np.asarray(train.labels[training_frames.SPEND])
+            in_use = tuple((tier_cuts or {}).get(target.slug, ()))
+            cuts[target.slug] = in_use if labels.still_fit(in_use, spend) else labels.tier_cuts(spend)
             train, test = (
                 training_frames.with_tiers(part, cuts[target.slug], slug=target.slug)
                 for part in (train, test)
             )
+    splits.require_apart(train, test)
     return Material(
         targets=tuple(targets.to_schema(target) for target in family),
         train=train,
@@ -83,6 +91,7 @@ def category(target: Target, *, as_of: date, shop: Shop, max_rows: int = MAX_ROW
     if not len(whole):
         raise NotEnoughData({_("customers labelled for “%(target)s”") % {"target": target.name}: (0, 1)})
     train, test = splits.hold_out_customers(_at_most(whole, max_rows), CATEGORY_TEST_SHARE, salt=TEST_SALT)
+    splits.require_apart(train, test)
     return Material(
         targets=(targets.to_schema(target),),
         train=train,
@@ -122,5 +131,6 @@ def _snapshot(train: Frame, test: Frame, **more: Any) -> dict[str, Any]:
         "test_rows": tested["rows"],
         "test_cutoff": max(tested["cutoffs"]),
         "test_sha256": tested["sha256"],
+        "test_rows_repeated": splits.shared_rows(train, test),
         **{name: {slug: list(cuts) for slug, cuts in value.items()} for name, value in more.items()},
     }

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
+from threading import Event, Thread
 from typing import Any, TypeVar
 
-from django.db import connection, transaction
+from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
@@ -13,6 +16,8 @@ from django.utils.translation import gettext as _
 from segmentation.models.leased import Leased, LeaseState
 
 Row = TypeVar("Row", bound=Leased)
+# How long a killed worker holds its rows: whoever lives prolongs the claim while it works (see `kept`).
+LEASE = timedelta(seconds=15)
 MAX_ATTEMPTS = 3
 ERROR_LENGTH = 4000
 OVER = (LeaseState.DONE, LeaseState.FAILED, LeaseState.CANCELLED)
@@ -34,7 +39,7 @@ def claimable(rows: QuerySet[Row]) -> QuerySet[Row]:
 
 
 def claim(
-    rows: QuerySet[Row], *, lease: timedelta, limit: int = 1, max_attempts: int = MAX_ATTEMPTS
+    rows: QuerySet[Row], *, lease: timedelta = LEASE, limit: int = 1, max_attempts: int = MAX_ATTEMPTS
 ) -> list[Row]:
     """Claim up to `limit` due rows, oldest first; rows that already failed `max_attempts` times are parked."""
     if not claimable(rows).exists():  # an idle worker only reads: SQLite has one write lock
@@ -82,7 +87,43 @@ def _held(row: Row) -> QuerySet[Row]:
     return model._default_manager.filter(pk=row.pk, state=LeaseState.RUNNING, fence=row.fence)
 
 
-def renew(row: Leased, *, lease: timedelta, progress: float | None = None, note: str | None = None) -> None:
+@contextmanager
+def kept(rows: Sequence[Leased], *, lease: timedelta = LEASE) -> Iterator[None]:
+    """Prolong the claims beside the work: one long step outlasts a short lease, and a killed worker's soon ends."""
+    over = Event()
+    Thread(target=_keep, args=(rows, lease, over), name="lease-keeper", daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def _keep(rows: Sequence[Leased], lease: timedelta, over: Event) -> None:
+    """A database that is away for a moment is asked again; work that ends soon never opens a connection."""
+    while not over.wait(lease.total_seconds() / 3):
+        try:
+            prolong(rows, lease=lease)
+        except (DatabaseError, InterfaceError):
+            pass
+        finally:
+            connection.close()
+
+
+def prolong(rows: Sequence[Leased], *, lease: timedelta = LEASE) -> None:
+    """Prolong whichever claims still stand. Rows that are being written are left alone: waiting could lock up."""
+    with transaction.atomic():
+        for model, fence in {(type(row), row.fence) for row in rows}:
+            keys = [row.pk for row in rows if type(row) is model and row.fence == fence]
+            manager: Any = model._default_manager
+            held = manager.filter(pk__in=keys, state=LeaseState.RUNNING, fence=fence)
+            if connection.features.has_select_for_update_skip_locked:
+                held = manager.filter(pk__in=held.select_for_update(skip_locked=True).values("pk"))
+            held.update(lease_until=Now() + lease)
+
+
+def renew(
+    row: Leased, *, lease: timedelta = LEASE, progress: float | None = None, note: str | None = None
+) -> None:
     """Prolong the claim and record progress. Raises LeaseLost, or Cancelled when someone asked to stop."""
     changes: dict[str, Any] = {"lease_until": Now() + lease}
     if progress is not None:

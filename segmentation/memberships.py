@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Final
 
+import numpy as np
 import polars as pl
 from django.db import transaction
 from django.db.models import Count, F
@@ -15,8 +16,10 @@ from django.db.models.functions import Now
 from segmentation import bulk, segments, stored_frames
 from segmentation.locks import lock_customers
 from segmentation.models import Membership, MembershipChange, Segment, Shop
+from segmentation.news import News, OnDecided
 from segmentation.rules import compile as rules
 from segmentation.segments import Definition
+from segmentation.stages import stage
 
 # Frames up to this size bring member counts up to date at once. Larger ones belong to runs that count at their end,
 # so that workers in parallel do not wait for each other on a segment's row.
@@ -27,16 +30,18 @@ _PAIR: Final = {"segment_id": pl.Int64, "customer_id": pl.Int64}
 
 @dataclass(frozen=True)
 class MembershipReport:
-    """Customers that entered and left, by segment slug."""
+    """Customers that entered and left, by segment slug; `customer_ids` of one published frame says who they are."""
 
     entered: Mapping[str, int] = field(default_factory=dict)
     left: Mapping[str, int] = field(default_factory=dict)
+    customer_ids: frozenset[int] = frozenset()
 
     @property
     def changes(self) -> int:
         return sum(self.entered.values()) + sum(self.left.values())
 
 
+@stage("rules")
 def evaluate(
     frame: pl.DataFrame, segments_: Sequence[Definition] | None = None, *, today: date | None = None
 ) -> pl.DataFrame:
@@ -54,6 +59,7 @@ def evaluate(
     return frame
 
 
+@stage("memberships")
 def publish(frame: pl.DataFrame, *, cause: int) -> MembershipReport:
     """Store who is in the frame's segment columns, for the frame's customers; only the difference is written.
 
@@ -67,19 +73,23 @@ def publish(frame: pl.DataFrame, *, cause: int) -> MembershipReport:
     entered = wanted.join(stored, on=list(_PAIR), how="anti")
     left = stored.join(wanted, on=list(_PAIR), how="anti")
     _write(entered, left, cause=cause)
-    report = MembershipReport(_by_slug(entered, by_slug), _by_slug(left, by_slug))
+    moved = frozenset(entered["customer_id"]) | frozenset(left["customer_id"])
+    report = MembershipReport(_by_slug(entered, by_slug), _by_slug(left, by_slug), moved)
     if len(ids) <= COUNTED_AT_ONCE:
         _adjust_counts(report, by_slug)
     return report
 
 
-def refresh_segment(segment_id: int) -> MembershipReport:
-    """Work out the members of a segment, and of those that refer to it, from stored features and scores."""
+def refresh_segment(segment_id: int, *, on_decided: OnDecided | None = None) -> MembershipReport:
+    """Work out the members of a segment, and of those that refer to it, from stored features and scores.
+
+    on_decided: told who entered or left, in the transaction that writes it.
+    """
     segment = Segment.objects.filter(pk=segment_id).first()
     if segment is None:
         return MembershipReport()
     if not segment.is_active or segment.version_id is None:
-        _empty(segment)
+        _empty(segment, on_decided)
         return MembershipReport()
     definitions = segments.definitions()
     touched = segments.dependents(segment.slug, definitions)
@@ -87,7 +97,7 @@ def refresh_segment(segment_id: int) -> MembershipReport:
     entered: dict[str, int] = {}
     left: dict[str, int] = {}
     for ids in stored_frames.chunks(size=REFRESH_CHUNK):
-        report = _refresh_chunk(ids, needed, touched)
+        report = _refresh_chunk(ids, needed, touched, on_decided)
         for total, part in ((entered, report.entered), (left, report.left)):
             for slug, count in part.items():
                 total[slug] = total.get(slug, 0) + count
@@ -141,11 +151,13 @@ def _expression(definition: Definition, columns: set[str], today: date) -> pl.Ex
 
 
 def _wanted(frame: pl.DataFrame, by_slug: Mapping[str, int]) -> pl.DataFrame:
-    parts = [
-        frame.filter(f"segment.{slug}").select(pl.lit(key, dtype=pl.Int64).alias("segment_id"), "customer_id")
-        for slug, key in sorted(by_slug.items())
-    ]
-    return pl.concat(parts) if parts else pl.DataFrame(schema=_PAIR)
+    """Who fits which segment, by segment."""
+    slugs = sorted(by_slug)
+    # All at once: a call for each segment would cost more than one customer's features.
+    columns = frame.select(pl.col([f"segment.{slug}" for slug in slugs]).fill_null(False))
+    segment, person = np.nonzero(columns.to_numpy().reshape(frame.height, len(slugs)).T.astype(bool))
+    keys = np.array([by_slug[slug] for slug in slugs], dtype=np.int64)
+    return pl.DataFrame({"segment_id": keys[segment], "customer_id": frame["customer_id"].to_numpy()[person]})
 
 
 def _stored(ids: Sequence[int], segment_ids: Sequence[int]) -> pl.DataFrame:
@@ -185,7 +197,7 @@ def _adjust_counts(report: MembershipReport, by_slug: Mapping[str, int]) -> None
         )
 
 
-def _empty(segment: Segment) -> None:
+def _empty(segment: Segment, on_decided: OnDecided | None) -> None:
     """A resting segment has no members; that they left is part of the history."""
     while True:
         with transaction.atomic():
@@ -197,14 +209,26 @@ def _empty(segment: Segment) -> None:
                 break
             left = pl.DataFrame({"segment_id": [segment.pk] * len(ids), "customer_id": ids}, schema=_PAIR)
             _write(left.clear(), left, cause=MembershipChange.Cause.EDIT)
+            _tell(ids, on_decided)
     recount([segment.slug])
 
 
 def _refresh_chunk(
-    ids: Sequence[int], definitions: Sequence[Definition], touched: frozenset[str]
+    ids: Sequence[int],
+    definitions: Sequence[Definition],
+    touched: frozenset[str],
+    on_decided: OnDecided | None,
 ) -> MembershipReport:
     with transaction.atomic():
         lock_customers(ids)
         frame = evaluate(stored_frames.read(ids), definitions)
         keep = ["customer_id", *(d.column for d in definitions if d.slug in touched)]
-        return publish(frame.select(keep), cause=MembershipChange.Cause.EDIT)
+        report = publish(frame.select(keep), cause=MembershipChange.Cause.EDIT)
+        _tell(report.customer_ids, on_decided)
+    return report
+
+
+def _tell(customer_ids: Iterable[int], on_decided: OnDecided | None) -> None:
+    news = [News(key) for key in sorted(customer_ids)]
+    if on_decided is not None and news:
+        on_decided(news)

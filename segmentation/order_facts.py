@@ -12,8 +12,10 @@ from segmentation.features.orders import counted_orders
 from segmentation.labels import POPULATION_DAYS
 from segmentation.models import Shop
 from segmentation.serving import NO_ORDERS, NO_RECENT_ORDER
+from segmentation.stages import stage
 
 
+@stage("features")
 def facts_of(events: pl.DataFrame, customers: pl.DataFrame, *, as_of: date, shop: Shop) -> pl.DataFrame:
     """Rows and order of `customers` (with `is_profiled`): orders, spent_minor, first and last order."""
     orders = counted_orders(events)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from django.db import IntegrityError, transaction
-from django.db.models import Max
+from django.db.models import Max, Q, QuerySet
 from django.utils.translation import gettext as _
 
 from segmentation import artifact_store
@@ -111,6 +111,8 @@ def champions(targets: Sequence[Target]) -> dict[str, ModelVersion]:
 
 def compare(target: Target, version: ModelVersion) -> Comparison:
     """Judge `version` by what its evaluation stored: baselines, and the champion on the same rows."""
+    if version.artifact_deleted_at is not None:
+        return Comparison(target, version, champion(target), "unknown", _file_is_gone(version))
     evaluation = version.evaluation.get(target.slug) or {}
     baselines = tuple(paired for name in BASELINES if (paired := _paired(evaluation, name)))
     current = champion(target)
@@ -132,8 +134,14 @@ def compare(target: Target, version: ModelVersion) -> Comparison:
 
 
 def promote(target: Target, version: ModelVersion, *, by: Any = None, reason: str = "") -> Promotion:
-    """Let `version` serve the target from now on; the old champion stays in the history."""
+    """Let `version` serve the target from now on; the old champion stays in the history.
+
+    A move made by a person classifies everybody, so that no page shows the scores of the champion before. What
+    policy promotes after a training waits for the next classification.
+    """
     _require_serves(target, version)
+    if version.artifact_deleted_at is not None:
+        raise RegistryError(_file_is_gone(version))
     with transaction.atomic():
         slot = _locked_slot(target)
         if slot.champion_id == version.pk:
@@ -141,7 +149,9 @@ def promote(target: Target, version: ModelVersion, *, by: Any = None, reason: st
                 _("Version %(number)s serves “%(target)s” already.")
                 % {"number": version.number, "target": target.name}
             )
-        return _move(slot, version, by=by, reason=reason, is_rollback=False)
+        promotion = _move(slot, version, by=by, reason=reason, is_rollback=False)
+    _classify_everybody(by)
+    return promotion
 
 
 def roll_back(target: Target, *, by: Any = None, reason: str = "") -> Promotion:
@@ -153,7 +163,20 @@ def roll_back(target: Target, *, by: Any = None, reason: str = "") -> Promotion:
             raise RegistryError(
                 _("“%(target)s” has no earlier champion to return to.") % {"target": target.name}
             )
-        return _move(slot, previous, by=by, reason=reason, is_rollback=True)
+        promotion = _move(slot, previous, by=by, reason=reason, is_rollback=True)
+    _classify_everybody(by)
+    return promotion
+
+
+def promotable_again() -> QuerySet[ModelVersion]:
+    """Versions that may have to serve at once: champions of now and before, who waits, and members of all these."""
+    slots = ModelSlot.objects
+    named = [
+        *slots.values_list("champion_id", "challenger_id"),
+        *Promotion.objects.values_list("old_id", "new_id"),
+    ]
+    ids = {key for pair in named for key in pair if key is not None}
+    return ModelVersion.objects.filter(Q(pk__in=ids) | Q(member_of__in=ids)).distinct()
 
 
 def previous_champion(target: Target) -> ModelVersion | None:
@@ -293,6 +316,21 @@ def _words(paired: Paired) -> dict[str, Any]:
         "lower": f"{paired.lower:+.3f}",
         "upper": f"{paired.upper:+.3f}",
     }
+
+
+def _classify_everybody(by: Any) -> None:
+    if by is not None:
+        # Scoring reads champions from here, so it is imported late.
+        from segmentation import scoring_runs
+
+        scoring_runs.start(requested_by=by)
+
+
+def _file_is_gone(version: ModelVersion) -> str:
+    return _(
+        "The model file of version %(number)s was deleted because it never served. Its figures stay; "
+        "train again for a model like it."
+    ) % {"number": version.number}
 
 
 def _require_serves(target: Target, version: ModelVersion) -> None:

@@ -13,9 +13,12 @@ from django.db.models import Exists, OuterRef, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from segmentation.models import Decision, InputSnapshot
+from segmentation import artifact_store, registry
+from segmentation.models import Decision, InputSnapshot, ModelVersion, StoredFileChunk
 
 DECISION_DAYS = 400
+# A training leaves some megabytes behind, mostly of models that will never serve.
+MODEL_DAYS = 30
 # Uploaded files and rejected lines are personal data in the clear.
 FILE_DAYS = 7
 FILE_FOLDERS = ("uploads", "imports")
@@ -30,6 +33,20 @@ def prune_decisions(*, days: int = DECISION_DAYS) -> int:
     used = Decision.objects.filter(snapshot_id=OuterRef("pk"))
     unused = InputSnapshot.objects.filter(~Exists(used), created_at__lt=Now() - timedelta(days=days))
     return deleted + sum(delete_in_batches(unused))
+
+
+def prune_models(*, days: int = MODEL_DAYS) -> int:
+    """Delete the files of versions older than `days` that never served and that nothing waits for.
+
+    The versions and their figures stay. Returns how many lost their files.
+    """
+    old = ModelVersion.objects.filter(
+        artifact_deleted_at=None, created_at__lt=Now() - timedelta(days=days)
+    ).exclude(pk__in=registry.promotable_again().values("pk"))
+    versions = list(old)
+    for version in versions:
+        artifact_store.delete(version)
+    return len(versions)
 
 
 def delete_in_batches(rows: QuerySet[Any]) -> Iterator[int]:
@@ -48,12 +65,18 @@ def keys_in_batches(rows: QuerySet[Any]) -> Iterator[list[int]]:
 
 
 def prune_files(*, days: int = FILE_DAYS) -> int:
-    """Delete uploaded files and lists of rejected lines that are older than `days`; returns how many."""
+    """Delete uploaded files and lists of rejected lines that are older than `days`; returns how many of this machine's."""
+    StoredFileChunk.objects.filter(created_at__lt=Now() - timedelta(days=days)).delete()
+    return prune_local_files(days=days)
+
+
+def prune_local_files(*, days: int = FILE_DAYS) -> int:
+    """The same for this machine's copies alone: each machine sees to its own, whoever prunes the database."""
     before = timezone.now().timestamp() - timedelta(days=days).total_seconds()
     entries = [entry for name in FILE_FOLDERS for entry in _entries(Path(settings.VAR_DIR) / name)]
     old = [entry for entry in entries if entry.stat().st_mtime < before]
     for entry in old:
-        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() else entry.unlink(missing_ok=True)
     return len(old)
 
 

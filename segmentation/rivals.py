@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ from segmentation import artifact_store, registry, serving
 from segmentation.features.catalogue import CATALOGUE_VERSION
 from segmentation.learners import Rival
 from segmentation.learning_data import Material
+from segmentation.ml import splits
 from segmentation.ml.schema import LearningError, TargetPrediction
+from segmentation.ml.schema import Target as Learned
 from segmentation.models import ModelVersion, Target
 
 
@@ -21,8 +24,9 @@ def find(family: Sequence[Target], material: Material) -> Rival:
     answers: dict[str, TargetPrediction] = {}
     version_ids: dict[str, int] = {}
     unknown: dict[str, str] = {}
+    learned = {target.name: target for target in material.targets}
     for slug, version in registry.champions(family).items():
-        reason = unfair(version, material)
+        reason = unfair(version, learned[slug], material)
         if not reason:
             try:
                 answers[slug] = serving.predictor(version).predict(material.test)[slug]
@@ -68,26 +72,35 @@ def _decided(answer: TargetPrediction) -> np.ndarray:
     return answer.probabilities.argmax(axis=1)
 
 
-def unfair(version: ModelVersion, material: Material) -> str:
-    """Why the champion cannot be compared on these rows, or ""."""
+def unfair(version: ModelVersion, target: Learned, material: Material) -> str:
+    """Why the target's champion cannot be compared on these rows, or ""."""
     if version.catalogue_version != CATALOGUE_VERSION:
         return _(
             "The champion was trained on an older set of features, so it cannot answer for the test customers."
         )
-    if not _same_classes(version.config.get("classes", {}), material):
+    if target.classes and tuple(version.config.get("classes", {}).get(target.name, ())) != target.classes:
         return _("The champion knows other classes than the new version.")
-    learned = version.data_snapshot.get("cutoffs", {})
-    if learned and max(learned) >= str(material.snapshot["test_cutoff"]) and not _is_category(material):
-        return _("The champion has learned from the day on which the new version is tested.")
+    if tuple(version.config.get("tier_cuts", {}).get(target.name, ())) != _tier_cuts(target, material):
+        return _(
+            "The champion cuts the tiers at other amounts than the new version, so its tiers mean others."
+        )
+    if _has_seen(version, target, date.fromisoformat(material.snapshot["test_cutoff"])):
+        return _(
+            "The champion has learned from what customers did in the days on which the new version is tested."
+        )
     return ""
 
 
-def _same_classes(classes: Mapping[str, Sequence[str]], material: Material) -> bool:
-    return all(
-        tuple(classes.get(target.name, ())) == target.classes for target in material.targets if target.classes
-    )
+def _tier_cuts(target: Learned, material: Material) -> tuple[float, ...]:
+    return tuple(material.tier_cuts.get(target.name, ()))
 
 
-def _is_category(material: Material) -> bool:
-    """Categories are tested on held-out customers of the same day, always the same ones."""
-    return all(target.horizon_days is None for target in material.targets)
+def _has_seen(version: ModelVersion, target: Learned, test: date) -> bool:
+    """Whether a label that the version learned from lies in the test window.
+
+    Not for categories: they are tested on held-out customers of the same day, always the same ones.
+    """
+    learned = [date.fromisoformat(day) for day in version.data_snapshot.get("cutoffs", {})]
+    if target.horizon_days is None or not learned:
+        return False
+    return max(learned) not in splits.complete_by(test, learned, horizon_days=target.horizon_days)

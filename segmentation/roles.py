@@ -19,6 +19,7 @@ BUSINESS = (
     "campaignrule",
     "customer",
     "decision",
+    "featureportrait",
     "membership",
     "offer",
     "segment",

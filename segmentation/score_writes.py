@@ -2,89 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date
-from typing import Any
+from typing import Final
 
 import numpy as np
 import polars as pl
 
-from segmentation import bulk, frames, targets
-from segmentation.models import Customer, ModelVersion, Score, ScoreHistory, Shop, Target
+from segmentation import bulk, targets
+from segmentation.models import ModelVersion, Score, ScoreHistory, Shop, Target
 from segmentation.serving import NO_MODEL, NOT_PROFILED, Answers
+from segmentation.stages import stage
 
-RESULTS = ("value", "median", "lower", "upper", "label", "probabilities", "abstain_reason", "reasons")
+RESULTS = ("value", "median", "lower", "upper", "label", "probabilities", "abstain_reason")
 COLUMNS = ("customer_id", "target_id", "version_id", "as_of", "input_version", *RESULTS)
 NEWER = bulk.Update(
     keys=("customer_id", "target_id"),
-    columns=("version_id", "as_of", "input_version", *RESULTS),
+    # A new score has no reasons yet.
+    columns=("version_id", "as_of", "input_version", *RESULTS, "reasons"),
     newer=("as_of", "input_version"),
     or_equal=True,
+    locked=True,
 )
 HISTORY = ("customer_id", "target_id", "version_id", "as_of", "value", "label")
-SAME_DAY = bulk.Update(keys=("customer_id", "target_id", "as_of"), columns=("version_id", "value", "label"))
-HEADLINE = (
-    "id",
-    "input_version",
-    "tier",
-    "churn_probability",
-    "future_value_minor",
-    "orders",
-    "spent_minor",
-    "first_order_at",
-    "last_order_at",
-    "scored_as_of",
-    "scored_version",
-    "abstain_reason",
+SAME_DAY = bulk.Update(
+    keys=("customer_id", "target_id", "as_of"), columns=("version_id", "value", "label"), locked=True
 )
+_LABEL: Final = {"customer_id": pl.Int64, "target_id": pl.Int64, "label": pl.String}
 
 
-def write_scores(
-    ids: Sequence[int], answers: Sequence[Answers], versions: Sequence[int], *, as_of: date
-) -> int:
-    """Upsert the scores of `ids`, whose answers and input versions are in their order; returns how many.
+@stage("scores")
+def write_scores(keys: pl.DataFrame, answers: Sequence[Answers], *, as_of: date) -> int:
+    """Upsert the scores of customers whose rows are locked; returns how many.
 
-    An older (as_of, input_version) never overwrites a newer one. Who is not profiled keeps no score.
+    keys: customer_id and input_version, in the order of the answers. An older (as_of, input_version) never
+    overwrites a newer one. Who is not profiled keeps no score.
     """
-    written = 0
-    for answer in answers:
-        version = answer.serving.version
-        if version is None:
-            continue
-        names = frames.labels(answer)
-        _write_history(ids, answer, version, names, as_of=as_of)
-        written += bulk.insert(
-            Score,
-            COLUMNS,
-            _score_rows(ids, answer, version, names, versions, as_of),
-            on_conflict=NEWER,
-        )
-        refused = [key for key, why in zip(ids, answer.abstained, strict=True) if why == NOT_PROFILED]
-        bulk.delete(Score, ("customer_id", "target_id"), [(key, answer.serving.target.pk) for key in refused])
+    given = [
+        _scores(keys, answer, answer.serving.version, as_of)
+        for answer in answers
+        if answer.serving.version is not None
+    ]
+    if not given:
+        return 0
+    scores = pl.concat(given)
+    _write_history(scores, answers, as_of=as_of)
+    refused = pl.col("abstain_reason") == NOT_PROFILED
+    written = bulk.insert(Score, COLUMNS, scores.filter(~refused), on_conflict=NEWER)
+    bulk.delete(Score, ("customer_id", "target_id"), scores.filter(refused))
     return written
 
 
-def write_headlines(
-    facts: pl.DataFrame, answers: Sequence[Answers], versions: Sequence[int], *, as_of: date, shop: Shop
-) -> None:
-    """The columns that lists show and filter by: rows of `facts`, `answers` and `versions` belong together."""
-    count = facts.height
-    tier, churn, value = ([""] * count, [None] * count, [None] * count)
-    for kind, values in _first_of_each_kind(answers, shop).items():
-        if kind == Target.Kind.VALUE_TIER:
-            tier = values
-        elif kind == Target.Kind.CHURN:
-            churn = values
-        elif kind == Target.Kind.FUTURE_VALUE:
-            value = values
-    columns = facts.select("customer_id", "orders", "spent_minor", "first_order_at", "last_order_at").rows()
-    rows = [
-        (row[0], version, tier[i], churn[i], value[i], *row[1:], as_of, version, why)
-        for i, (row, version, why) in enumerate(
-            zip(columns, versions, abstain_reasons(answers, count), strict=True)
-        )
-    ]
-    bulk.update(Customer, HEADLINE, rows)
+def headlines(
+    facts: pl.DataFrame, keys: pl.DataFrame, answers: Sequence[Answers], *, as_of: date, shop: Shop
+) -> pl.DataFrame:
+    """The columns of Customer that lists show and filter by; rows of all three belong together."""
+    columns = _first_of_each_kind(answers, shop)
+    return facts.select(
+        pl.col("customer_id").alias("id"),
+        keys["input_version"],
+        columns.get(Target.Kind.VALUE_TIER, pl.lit("")).alias("tier"),
+        columns.get(Target.Kind.CHURN, pl.lit(None, pl.Float64)).alias("churn_probability"),
+        columns.get(Target.Kind.FUTURE_VALUE, pl.lit(None, pl.Int64)).alias("future_value_minor"),
+        "orders",
+        "spent_minor",
+        "first_order_at",
+        "last_order_at",
+        pl.lit(as_of).alias("scored_as_of"),
+        keys["input_version"].alias("scored_version"),
+        pl.Series("abstain_reason", abstain_reasons(answers, facts.height), dtype=pl.String),
+    )
 
 
 def abstain_reasons(answers: Sequence[Answers], count: int) -> list[str]:
@@ -96,59 +83,50 @@ def abstain_reasons(answers: Sequence[Answers], count: int) -> list[str]:
     return ["" if has else why for has, why in zip(scored, behaviour[0].abstained.tolist(), strict=True)]
 
 
-def _score_rows(
-    ids: Sequence[int],
-    answer: Answers,
-    version: ModelVersion,
-    names: Sequence[str | None],
-    versions: Sequence[int],
-    as_of: date,
-) -> Iterator[tuple[Any, ...]]:
-    target = answer.serving.target.pk
-    packed = _packed(answer)
-    figures = zip(
-        *(_optional(values) for values in (answer.value, answer.median, answer.lower, answer.upper)),
-        strict=True,
-    )
-    for i, (key, numbers) in enumerate(zip(ids, figures, strict=True)):
-        why = answer.abstained[i]
-        if why != NOT_PROFILED:
-            yield (
-                key,
-                target,
-                version.pk,
-                as_of,
-                versions[i],
-                *numbers,
-                names[i] or "",
-                packed[i],
-                why,
-                None,
+def _scores(keys: pl.DataFrame, answer: Answers, version: ModelVersion, as_of: date) -> pl.DataFrame:
+    """Rows of Score for one target."""
+    return keys.select(
+        "customer_id",
+        pl.lit(answer.serving.target.pk, pl.Int64).alias("target_id"),
+        pl.lit(version.pk, pl.Int64).alias("version_id"),
+        pl.lit(as_of).alias("as_of"),
+        "input_version",
+        *(
+            _figures(values).alias(name)
+            for name, values in (
+                ("value", answer.value),
+                ("median", answer.median),
+                ("lower", answer.lower),
+                ("upper", answer.upper),
             )
+        ),
+        _label(answer).alias("label"),
+        pl.Series("probabilities", _packed(answer), dtype=pl.Binary),
+        pl.Series("abstain_reason", answer.abstained.tolist(), dtype=pl.String),
+    )
 
 
-def _write_history(
-    ids: Sequence[int], answer: Answers, version: ModelVersion, names: Sequence[str | None], *, as_of: date
-) -> None:
+def _write_history(scores: pl.DataFrame, answers: Sequence[Answers], *, as_of: date) -> None:
     """Keep month-ends of everybody, and in between whoever changed class."""
-    target = answer.serving.target
-    before: Mapping[int, str] = {}
+    scored = scores.filter(pl.col("value").is_not_null())
     if as_of.day != 1:
-        if not targets.is_class_target(target):
-            return
-        stored = Score.objects.filter(target=target)
-        before = dict(bulk.values_in(stored, ids, "customer_id", "label"))
-    rows = [
-        (key, target.pk, version.pk, as_of, value, name or "")
-        for key, value, name in zip(ids, answer.value.tolist(), names, strict=True)
-        if value == value and (as_of.day == 1 or before.get(key) != name)
-    ]
-    bulk.insert(ScoreHistory, HISTORY, rows, on_conflict=SAME_DAY)
+        by_class = [a.serving.target.pk for a in answers if targets.is_class_target(a.serving.target)]
+        scored = scored.filter(pl.col("target_id").is_in(by_class))
+        scored = scored.join(_labels_before(scored, by_class), on=list(_LABEL), how="anti")
+    bulk.insert(ScoreHistory, HISTORY, scored, on_conflict=SAME_DAY)
 
 
-def _first_of_each_kind(answers: Sequence[Answers], shop: Shop) -> dict[str, list[Any]]:
+def _labels_before(scored: pl.DataFrame, target_ids: Sequence[int]) -> pl.DataFrame:
+    """customer_id, target_id and label of the stored scores."""
+    stored = Score.objects.filter(target__in=target_ids)
+    ids = scored["customer_id"].unique().sort().to_list()
+    rows = list(bulk.values_in(stored, ids, *_LABEL))
+    return pl.DataFrame(rows, schema=_LABEL, orient="row")
+
+
+def _first_of_each_kind(answers: Sequence[Answers], shop: Shop) -> dict[str, pl.Series]:
     """Headline values by kind of target; of several targets of a kind the first by slug with the usual name wins."""
-    found: dict[str, list[Any]] = {}
+    found: dict[str, pl.Series] = {}
     for answer in sorted(
         answers, key=lambda a: (a.serving.target.slug != a.serving.target.kind, a.serving.target.slug)
     ):
@@ -158,13 +136,18 @@ def _first_of_each_kind(answers: Sequence[Answers], shop: Shop) -> dict[str, lis
     return found
 
 
-def _headline(answer: Answers, shop: Shop) -> list[Any]:
+def _headline(answer: Answers, shop: Shop) -> pl.Series:
     if targets.is_class_target(answer.serving.target):
-        return [name or "" for name in frames.labels(answer)]
+        return _label(answer)
     if answer.serving.target.kind == Target.Kind.FUTURE_VALUE:
-        minor = np.round(answer.value * shop.minor_per_major)
-        return [None if value != value else int(value) for value in minor.tolist()]
-    return _optional(answer.value)
+        return _figures(np.round(answer.value * shop.minor_per_major)).cast(pl.Int64)
+    return _figures(answer.value)
+
+
+def _label(answer: Answers) -> pl.Series:
+    """(n,) the decided class in words, "" without a score."""
+    words = np.array([*answer.serving.classes, ""], dtype=object)
+    return pl.Series(words[answer.label], dtype=pl.String)
 
 
 def _packed(answer: Answers) -> list[bytes | None]:
@@ -173,8 +156,12 @@ def _packed(answer: Answers) -> list[bytes | None]:
     if found is None:
         return [None] * len(answer.value)
     little = np.ascontiguousarray(found, dtype="<f8")
-    return [None if index < 0 else little[i].tobytes() for i, index in enumerate(answer.label.tolist())]
+    data, size = little.tobytes(), little.shape[1] * little.itemsize
+    return [
+        None if index < 0 else data[i * size : (i + 1) * size]
+        for i, index in enumerate(answer.label.tolist())
+    ]
 
 
-def _optional(values: np.ndarray) -> list[float | None]:
-    return [None if value != value else value for value in values.tolist()]
+def _figures(values: np.ndarray) -> pl.Series:
+    return pl.Series(values, dtype=pl.Float64, nan_to_null=True)

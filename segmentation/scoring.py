@@ -7,10 +7,10 @@ read, and who have no newer score, are written. The others are due again anyway.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -32,17 +32,12 @@ from segmentation.models import (
     Shop,
     ShopContext,
 )
-
-if TYPE_CHECKING:
-    from segmentation.decisions import Decided
+from segmentation.news import News, OnDecided
+from segmentation.stages import stage
 
 log = structlog.get_logger(__name__)
-# A killed worker holds its customers this long. A slow one that is overtaken does no harm: whoever comes second
-# works out the same results and decides nothing new.
-DUE_LEASE = timedelta(seconds=45)
 RETRY_AFTER = timedelta(seconds=30)
 CONTEXT_DAYS = 35
-OnDecided = Callable[[list["Decided"]], object]
 
 
 @dataclass(frozen=True)
@@ -120,13 +115,12 @@ def compute(ids: Sequence[int], pinned: Pinned) -> Computed:
     from segmentation.features.compute import compute as compute_features
 
     # Versions before anything else: whatever changes from here on shows as a grown version when writing.
-    state = _state(ids)
-    customers = store.read_customers(state["customer_id"].to_list(), as_of=pinned.as_of, shop=pinned.shop)
+    versions = store.read_versions(ids)
+    customers = store.read_customers(versions["customer_id"].to_list(), as_of=pinned.as_of, shop=pinned.shop)
     keys = customers["customer_id"].to_list()
-    versions = dict(state.select("customer_id", "input_version").rows())
     events = store.read_events(keys, as_of=pinned.as_of, shop=pinned.shop)
     features = compute_features(events, pinned.as_of, context.load(pinned.context), customers=customers)
-    customers = customers.join(state, on="customer_id", how="left", maintain_order="left")
+    customers = customers.join(versions, on="customer_id", how="left", maintain_order="left")
     known = order_facts.facts_of(events, customers, as_of=pinned.as_of, shop=pinned.shop)
     answers = serving.answer(
         pinned.servings,
@@ -135,9 +129,7 @@ def compute(ids: Sequence[int], pinned: Pinned) -> Computed:
         outside=order_facts.outside_population(known, as_of=pinned.as_of, shop=pinned.shop),
         catalogue_version=catalogue.CATALOGUE_VERSION,
     )
-    frame = frames.decision_frame(
-        features=features, customers=customers, facts=known, answers=answers, input_versions=versions
-    )
+    frame = frames.decision_frame(features=features, customers=customers, facts=known, answers=answers)
     return Computed(pinned, frame, features, known, answers)
 
 
@@ -171,7 +163,8 @@ def _write(computed: Computed, *, cause: int, on_decided: OnDecided | None) -> S
     from segmentation.features import store
 
     pinned = computed.pinned
-    fresh = _fresh_rows(computed)
+    stored = _lock(computed.frame["customer_id"].to_list())
+    fresh = _fresh_rows(computed, stored)
     stale = computed.frame["customer_id"].filter(pl.Series(~fresh))
     kept = computed if fresh.all() else computed.keep(np.flatnonzero(fresh))
     ids = kept.frame["customer_id"].to_list()
@@ -179,40 +172,60 @@ def _write(computed: Computed, *, cause: int, on_decided: OnDecided | None) -> S
         return ScoredReport(stale=tuple(stale.to_list()))
     grow = 0 if cause == Decision.Cause.EVENT else 1
     frame = kept.frame.with_columns(pl.col("input_version") + grow)
-    versions = frame["input_version"].to_list()
-    score_writes.write_headlines(kept.facts, kept.answers, versions, as_of=pinned.as_of, shop=pinned.shop)
+    keys = frame.select("customer_id", "input_version")
+    headlines = score_writes.headlines(kept.facts, keys, kept.answers, as_of=pinned.as_of, shop=pinned.shop)
     store.write_features(
         kept.features,
         as_of=pinned.as_of,
         context=pinned.context,
-        input_versions=dict(zip(ids, versions, strict=True)),
+        input_versions=dict(keys.iter_rows()),
     )
-    score_writes.write_scores(ids, kept.answers, versions, as_of=pinned.as_of)
-    memberships.publish(frame, cause=_membership_cause(cause))
-    decided = decisions.decide(frame, as_of=pinned.as_of, cause=cause)
-    if on_decided is not None and decided:
-        on_decided(decided)
-    reasons = score_writes.abstain_reasons(kept.answers, len(ids))
-    return ScoredReport(tuple(ids), tuple(stale.to_list()), len(decided), sum(1 for why in reasons if why))
+    score_writes.write_scores(keys, kept.answers, as_of=pinned.as_of)
+    moved = memberships.publish(frame, cause=_membership_cause(cause)).customer_ids
+    decided = decisions.decide(frame, as_of=pinned.as_of, cause=cause, headlines=headlines)
+    if on_decided is not None:
+        tiers = headlines["tier"].to_list()
+        regraded = {key for key, tier in zip(ids, tiers, strict=True) if tier != stored[key].tier}
+        if news := _news(moved | regraded, decided.ids()):
+            on_decided(news)
+    abstained = int((headlines["abstain_reason"] != "").sum())
+    return ScoredReport(tuple(ids), tuple(stale.to_list()), len(decided), abstained)
+
+
+def _news(changed: Iterable[int], decided: Mapping[int, int]) -> list[News]:
+    return [News(key, decided.get(key)) for key in sorted({*changed, *decided})]
 
 
 def rescore_due(*, limit: int = 200, on_decided: OnDecided | None = None) -> int:
-    """Score customers whose inputs changed; returns how many due rows were taken (0: nothing is due)."""
+    """Score customers whose inputs changed; returns how many due rows were taken (0: nothing is due).
+
+    Whoever was tried before without success is taken alone: one that kills its worker is parked after its attempts
+    without those who were in the same batch.
+    """
     due = DueCustomer.objects.all()
     if not leases.claimable(due).exists():
         return 0
     # Before the claim: fitting the shop's numbers may outlast a lease, and champions that cannot be read are
     # nobody's failed attempt.
     pinned = pin()
-    rows = leases.claim(due, lease=DUE_LEASE, limit=limit)
-    try:
-        _score_due(rows, pinned, on_decided)
-    except Exception:
-        # One customer that cannot be scored must not hold up the others: take them one at a time.
-        log.exception("scoring.due_failed", customers=len(rows))
-        for row in rows:
-            _score_one(row, pinned, on_decided)
-    return len(rows)
+    fresh = leases.claim(due.filter(attempts=0), limit=limit)
+    _score_together(fresh, pinned, on_decided)
+    tried = leases.claim(due.filter(attempts__gt=0))
+    _score_together(tried, pinned, on_decided)
+    return len(fresh) + len(tried)
+
+
+def _score_together(rows: Sequence[DueCustomer], pinned: Pinned, on_decided: OnDecided | None) -> None:
+    if not rows:
+        return
+    with leases.kept(rows):
+        try:
+            _score_due(rows, pinned, on_decided)
+        except Exception:
+            # One customer that cannot be scored must not hold up the others: take them one at a time.
+            log.exception("scoring.due_failed", customers=len(rows))
+            for row in rows:
+                _score_one(row, pinned, on_decided)
 
 
 def _score_one(row: DueCustomer, pinned: Pinned, on_decided: OnDecided | None) -> None:
@@ -260,47 +273,50 @@ def _requeue(rows: Sequence[DueCustomer]) -> None:
         enqueue(Job.RESCORE_DUE)
 
 
-def _fresh_rows(computed: Computed) -> np.ndarray:
-    """(n,) True where the customer's inputs are those that were read and nothing newer is stored; locks the rows."""
+class _Stored(NamedTuple):
+    """A customer's row before this scoring."""
+
+    input_version: int
+    scored_as_of: date | None
+    tier: str
+
+
+@stage("lock")
+def _lock(keys: Sequence[int]) -> dict[int, _Stored]:
+    # Always by id: two writers with the same customers wait for each other instead of locking up. Who was merged
+    # since the events were read is no longer scored.
+    rows = Customer.objects.filter(merged_into__isnull=True).select_for_update().order_by("pk")
+    return {
+        key: _Stored(*row)
+        for key, *row in bulk.values_in(rows, sorted(keys), "pk", *_Stored._fields, by="pk")
+    }
+
+
+def _fresh_rows(computed: Computed, stored: Mapping[int, _Stored]) -> np.ndarray:
+    """(n,) True where the customer's inputs are those that were read and nothing newer is stored."""
     keys = computed.frame["customer_id"].to_list()
     pinned = computed.pinned
-    # Always by id: two writers with the same customers wait for each other instead of locking up.
-    rows = Customer.objects.select_for_update().order_by("pk")
-    stored = {
-        key: (version, as_of)
-        for key, version, as_of in bulk.values_in(
-            rows, sorted(keys), "pk", "input_version", "scored_as_of", by="pk"
-        )
-    }
-    ahead = [key for key, (_version, as_of) in stored.items() if as_of is not None and as_of > pinned.as_of]
+    ahead = [
+        key for key, row in stored.items() if row.scored_as_of is not None and row.scored_as_of > pinned.as_of
+    ]
     rewound = _forget_other_clock(ahead, stored, ceiling=max(pinned.as_of, pinned.shop.scoring_as_of()))
     newer = set(ahead) - rewound
     read = computed.frame["input_version"].to_list()
     return np.array(
         [
-            key not in newer and stored.get(key, (None,))[0] == version
+            key not in newer and key in stored and stored[key].input_version == version
             for key, version in zip(keys, read, strict=True)
         ],
         dtype=bool,
     )
 
 
-def _forget_other_clock(
-    ahead: Sequence[int], stored: Mapping[int, tuple[int, date | None]], *, ceiling: date
-) -> set[int]:
+def _forget_other_clock(ahead: Sequence[int], stored: Mapping[int, _Stored], *, ceiling: date) -> set[int]:
     """Results from days that the shop has not reached (its day was set back) are no newer results: drop them."""
-    rewound = [key for key in ahead if (stored[key][1] or ceiling) > ceiling]
+    rewound = [key for key in ahead if (stored[key].scored_as_of or ceiling) > ceiling]
     for model in (Score, CustomerFeatures):
         bulk.delete(model, ("customer_id",), [(key,) for key in rewound])
     return set(rewound)
-
-
-def _state(ids: Sequence[int]) -> pl.DataFrame:
-    """customer_id, input_version, is_profiled of the survivors among `ids`."""
-    survivors = Customer.objects.filter(merged_into__isnull=True)
-    rows = list(bulk.values_in(survivors, ids, "pk", "input_version", "is_profiled", by="pk"))
-    schema = {"customer_id": pl.Int64, "input_version": pl.Int64, "is_profiled": pl.Boolean}
-    return pl.DataFrame(rows, schema=schema, orient="row").sort("customer_id")
 
 
 def _rows_of(answer: serving.Answers, rows: np.ndarray) -> serving.Answers:

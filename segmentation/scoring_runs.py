@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
 from django.conf import settings
@@ -13,7 +14,7 @@ from django.db.models import Count, F, Max, Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
-from segmentation import leases, memberships, serving
+from segmentation import leases, locks, memberships, serving
 from segmentation.jobs import Job, enqueue
 from segmentation.models import (
     AuditEntry,
@@ -25,16 +26,17 @@ from segmentation.models import (
     ScoringShard,
     Shop,
 )
+from segmentation.stages import stage
 
 if TYPE_CHECKING:
-    from segmentation.scoring import OnDecided, Pinned, ScoredReport
+    from segmentation.news import OnDecided
+    from segmentation.scoring import Pinned, ScoredReport
 
 log = structlog.get_logger(__name__)
-LEASE = timedelta(seconds=120)
 RETRY_AFTER = timedelta(seconds=15)
 OPEN = (LeaseState.QUEUED, LeaseState.RUNNING)
 # Customers a transaction: SQLite has one writer, so its transactions stay under a fifth of a second.
-CHUNK = {"sqlite": 600, "postgresql": 5000}
+CHUNK = {"sqlite": 600, "postgresql": 10_000}
 
 
 class ScoringError(Exception):
@@ -42,16 +44,20 @@ class ScoringError(Exception):
 
 
 def start(as_of: date | None = None, *, requested_by: Any = None) -> ScoringRun:
-    """Start classifying everybody, or return the run that is doing so for this date already."""
+    """Start classifying everybody, or return the run that is doing so for this date already.
+
+    One that still works with the champions of before makes way.
+    """
     shop = Shop.get()
     as_of = as_of or shop.scoring_as_of()
     _refuse_the_past(as_of, shop)
     # Walked before the transaction: SQLite has one writer, which a million ids would hold up. Who comes in
     # meanwhile is due by their own events.
-    ranges = list(_ranges(settings.SCORING_SHARD_SIZE))
+    parts = list(_parts(settings.SCORING_SHARD_SIZE))
+    _cancel_outdated(as_of, requested_by)
     try:
         with transaction.atomic():
-            return _start(as_of, ranges, requested_by)
+            return _start(as_of, parts, requested_by)
     except IntegrityError:
         # Somebody started the same day a moment ago (one_running_classification_a_date).
         return ScoringRun.objects.get(as_of=as_of, state=ScoringRun.State.RUNNING)
@@ -62,7 +68,7 @@ def claim_shard(run_id: int | None = None) -> ScoringShard | None:
     shards = ScoringShard.objects.filter(run__state=ScoringRun.State.RUNNING)
     if run_id is not None:
         shards = shards.filter(run_id=run_id)
-    claimed = leases.claim(shards, lease=LEASE)
+    claimed = leases.claim(shards)
     if not claimed:
         # A shard whose workers all died was parked by this look; its run may be over now.
         _end_if_last(run_id)
@@ -72,7 +78,8 @@ def claim_shard(run_id: int | None = None) -> ScoringShard | None:
 def run_shard(shard: ScoringShard, *, on_decided: OnDecided | None = None) -> None:
     """Walk the shard from its cursor; an error is retried from there, and stays visible when it keeps failing."""
     try:
-        _walk(shard, on_decided)
+        with leases.kept([shard]):
+            _walk(shard, on_decided)
     except leases.Cancelled:
         leases.cancel(shard)
     except leases.LeaseLost:
@@ -99,6 +106,8 @@ def cancel(run: ScoringRun, by: Any = None) -> bool:
 
 def finish(run_id: int) -> None:
     """Close a run whose shards are all over: counts for staff, and what failed. Safe to call again."""
+    from segmentation.features import portrait
+
     run = ScoringRun.objects.filter(pk=run_id, state=ScoringRun.State.RUNNING).first()
     if run is None or run.shards.filter(state__in=OPEN).exists():
         return
@@ -118,6 +127,8 @@ def finish(run_id: int) -> None:
         summary=summary,
         finished_at=Now(),
     )
+    # Last, since a run is over without it.
+    portrait.refresh(run.as_of)
 
 
 def progress(run: ScoringRun) -> float:
@@ -170,16 +181,23 @@ def _refuse_the_past(as_of: date, shop: Shop) -> None:
         )
 
 
-def _start(as_of: date, ranges: Sequence[tuple[int, int]], requested_by: Any) -> ScoringRun:
+def _cancel_outdated(as_of: date, by: Any) -> None:
+    pins = serving.pins(serving.current())
+    for run in ScoringRun.objects.filter(as_of=as_of, state=ScoringRun.State.RUNNING):
+        if run.pinned_versions != pins:
+            cancel(run, by=by)
+
+
+def _start(as_of: date, parts: Sequence[_Part], requested_by: Any) -> ScoringRun:
     run = ScoringRun.objects.create(
         as_of=as_of,
         pinned_versions=serving.pins(serving.current()),
-        customers=Customer.objects.filter(merged_into__isnull=True).count(),
+        customers=sum(part.customers for part in parts),
         requested_by=requested_by if getattr(requested_by, "is_authenticated", False) else None,
     )
     shards = ScoringShard.objects.bulk_create(
-        ScoringShard(run=run, number=number, first_id=first, last_id=last, cursor=first - 1)
-        for number, (first, last) in enumerate(ranges, start=1)
+        ScoringShard(run=run, number=number, first_id=part.first, last_id=part.last, cursor=part.first - 1)
+        for number, part in enumerate(parts, start=1)
     )
     for _shard in shards:
         enqueue(Job.RUN_SHARD, run_id=run.pk)
@@ -189,18 +207,20 @@ def _start(as_of: date, ranges: Sequence[tuple[int, int]], requested_by: Any) ->
     return run
 
 
-def _ranges(size: int) -> Iterator[tuple[int, int]]:
-    """(first id, last id) of every `size` customers by id."""
-    ids = Customer.objects.filter(merged_into__isnull=True).order_by("pk").values_list("pk", flat=True)
-    first = last = None
-    for position, key in enumerate(ids.iterator(chunk_size=10_000)):
-        if position % size == 0:
-            if first is not None and last is not None:
-                yield first, last
-            first = key
-        last = key
-    if first is not None and last is not None:
-        yield first, last
+class _Part(NamedTuple):
+    """The customers of one shard: first id, last id, how many."""
+
+    first: int
+    last: int
+    customers: int
+
+
+def _parts(size: int) -> Iterator[_Part]:
+    """Everybody by id, `size` at a time."""
+    people = Customer.objects.filter(merged_into__isnull=True).order_by("pk")
+    ids = people.values_list("pk", flat=True).iterator(chunk_size=10_000)
+    while part := list(islice(ids, size)):
+        yield _Part(part[0], part[-1], len(part))
 
 
 def _walk(shard: ScoringShard, on_decided: OnDecided | None) -> None:
@@ -208,7 +228,7 @@ def _walk(shard: ScoringShard, on_decided: OnDecided | None) -> None:
 
     pinned = _pinned(shard)
     while ids := _next_ids(shard):
-        leases.renew(shard, lease=LEASE, progress=_done_share(shard))
+        leases.renew(shard, progress=_done_share(shard))
         score_customers(
             ids,
             pinned,
@@ -216,16 +236,22 @@ def _walk(shard: ScoringShard, on_decided: OnDecided | None) -> None:
             on_decided=on_decided,
             inside=_cursor_to(shard, ids[-1], len(ids)),
         )
-        shard.cursor = ids[-1]
+        shard.cursor, shard.attempts = ids[-1], 1
     leases.finish(shard)
 
 
 def _cursor_to(shard: ScoringShard, last_id: int, count: int) -> Callable[[ScoredReport], None]:
-    """Move the cursor in the transaction of the results, and only while the claim stands."""
+    """Move the cursor in the transaction of the results, and only while the claim stands and nobody cancelled:
+    the results of a run that made way must not land among those of the run that took its place.
+
+    A shard that moves is no poison, however often its workers are killed: its attempts count from here again.
+    """
 
     def move(report: ScoredReport) -> None:
         leases.guard(shard)
-        ScoringShard.objects.filter(pk=shard.pk).update(cursor=last_id, scored=F("scored") + count)
+        wanted = ScoringShard.objects.filter(pk=shard.pk, cancel_requested=False)
+        if not wanted.update(cursor=last_id, scored=F("scored") + count, attempts=1):
+            raise leases.Cancelled(f"classification {shard.run_id} was cancelled")
 
     return move
 
@@ -239,6 +265,7 @@ def _done_share(shard: ScoringShard) -> float:
     return (shard.cursor + 1 - shard.first_id) / (shard.last_id + 1 - shard.first_id)
 
 
+@stage("context")
 def _pinned(shard: ScoringShard) -> Pinned:
     """What the run is pinned to; the first shard fits the shop-wide numbers for the day."""
     from segmentation.features import context
@@ -246,9 +273,12 @@ def _pinned(shard: ScoringShard) -> Pinned:
 
     run = ScoringRun.objects.select_related("context").get(pk=shard.run_id)
     if run.context is None:
-        leases.renew(shard, lease=LEASE, note=_("Reading the shop's numbers"))
-        fitted = context.for_date(run.as_of, Shop.get(), fresh=True)
-        ScoringRun.objects.filter(pk=run.pk, context__isnull=True).update(context=fitted)
+        leases.renew(shard, note=_("Reading the shop's numbers"))
+        with locks.turn(f"context of run {run.pk}"):
+            run.refresh_from_db()
+            if run.context is None:
+                fitted = context.for_date(run.as_of, Shop.get(), fresh=True)
+                ScoringRun.objects.filter(pk=run.pk, context__isnull=True).update(context=fitted)
         run.refresh_from_db()
     return pin(run.as_of, context=run.context, pins=run.pinned_versions)
 

@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models import Max
 from django.utils.translation import gettext as _
 
-from segmentation import alerts
+from segmentation import alerts, in_force
 from segmentation.jobs import Job, enqueue
 from segmentation.models import (
     AuditEntry,
@@ -152,19 +152,7 @@ def definitions(
 
     A segment whose rule can no longer be read (a column was removed) is left out and raises an alert.
     """
-    known = rule_fields.registry() if fields is None else fields
-    nodes: dict[str, tuple[Segment, Node]] = {}
-    for segment in _segments_with_rules().filter(is_active=True):
-        node = _readable(segment, known)
-        if node is not None:
-            nodes[segment.slug] = (segment, node)
-    graph = {slug: language.segments_used(node) & nodes.keys() for slug, (_segment, node) in nodes.items()}
-    order = [slug for slug in TopologicalSorter(_sorted(graph)).static_order() if slug in nodes]
-    found: dict[str, Definition] = {}
-    for slug in order:
-        segment, node = nodes[slug]
-        predicts = language.uses_predictions(node) or any(found[used].predicts for used in graph[slug])
-        found[slug] = Definition(segment.pk, slug, segment.name, node, frozenset(graph[slug]), predicts)
+    found = in_force.kept("segments", _defined) if fields is None else _defined(fields)[0]
     return tuple(found.values()) if slugs is None else _needed(found, slugs)
 
 
@@ -175,6 +163,22 @@ def dependents(slug: str, definitions: Iterable[Definition]) -> frozenset[str]:
         if definition.depends_on & reached:
             reached.add(definition.slug)
     return frozenset(reached)
+
+
+def _defined(fields: Mapping[str, RuleField] | None = None) -> tuple[dict[str, Definition], bool]:
+    """Active segments by slug, each after the ones it refers to, and whether every rule could be read."""
+    known = rule_fields.registry() if fields is None else fields
+    stored = list(_segments_with_rules().filter(is_active=True))
+    read = {segment.slug: (segment, _readable(segment, known)) for segment in stored}
+    nodes = {slug: (segment, node) for slug, (segment, node) in read.items() if node is not None}
+    graph = {slug: language.segments_used(node) & nodes.keys() for slug, (_segment, node) in nodes.items()}
+    order = [slug for slug in TopologicalSorter(_sorted(graph)).static_order() if slug in nodes]
+    found: dict[str, Definition] = {}
+    for slug in order:
+        segment, node = nodes[slug]
+        predicts = language.uses_predictions(node) or any(found[used].predicts for used in graph[slug])
+        found[slug] = Definition(segment.pk, slug, segment.name, node, frozenset(graph[slug]), predicts)
+    return found, len(nodes) == len(stored)
 
 
 def _needed(found: Mapping[str, Definition], slugs: Iterable[str]) -> tuple[Definition, ...]:

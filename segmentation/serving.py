@@ -13,6 +13,7 @@ import polars as pl
 from segmentation import artifact_store, registry, targets
 from segmentation.ml.schema import Frame, TargetPrediction
 from segmentation.models import ModelVersion, Target
+from segmentation.stages import stage
 
 if TYPE_CHECKING:
     from segmentation.ml.predictor import Predictor
@@ -75,6 +76,7 @@ def pins(servings: Sequence[Serving]) -> dict[str, int]:
     return {serving.target.slug: serving.version.pk for serving in servings if serving.version is not None}
 
 
+@stage("predict")
 def answer(
     servings: Sequence[Serving],
     features: pl.DataFrame,

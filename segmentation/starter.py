@@ -8,9 +8,8 @@ from functools import partial
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Max
 
-from segmentation import campaigns, holdouts, segments, targets
+from segmentation import campaigns, holdouts, segments, service_rules, targets
 from segmentation.models import (
     AuditEntry,
     Campaign,
@@ -142,9 +141,8 @@ def _make_priority(starter: StarterPriority) -> None:
     segment = Segment.objects.filter(slug=starter.segment).first()
     if segment is None:
         return
-    last = ServicePriorityRule.objects.aggregate(last=Max("position"))["last"] or 0
     ServicePriorityRule.objects.create(
-        position=last + 1,
+        position=service_rules.next_position(),
         name=str(starter.name),
         segment=segment,
         level=starter.level,

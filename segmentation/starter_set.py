@@ -17,6 +17,8 @@ from segmentation.models.customers import PriorityLevel
 from segmentation.rules.operators import Words
 
 Rule = dict[str, Any]
+# Where the console begins to say “likely to stop buying” (dashboard.words.RISK_BANDS).
+LIKELY_TO_LEAVE: Final = 0.65
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,7 @@ SEGMENTS: Final = (
         "likely-to-leave",
         _("Likely to stop buying"),
         _("Most probably no further order in the coming months."),
-        _is("score.churn", ">=", 0.75),
+        _is("score.churn", ">=", LIKELY_TO_LEAVE),
         Segment.Kind.MODEL,
     ),
     StarterSegment(

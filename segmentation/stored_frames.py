@@ -14,9 +14,7 @@ import polars as pl
 from django.db.models import QuerySet
 
 from segmentation import bulk, consents, targets
-from segmentation.models import Consent, Customer, CustomerFeatures, Score, Shop, Target
-
-UNKNOWN = "unknown"
+from segmentation.models import Customer, CustomerFeatures, Score, Shop, Target
 
 
 def classified() -> QuerySet[CustomerFeatures]:
@@ -57,7 +55,7 @@ def read(ids: Sequence[int], *, as_of: date | None = None) -> pl.DataFrame:
         customers.select("customer_id", *attributes), on="customer_id", how="left", maintain_order="left"
     )
     frame = frame.with_columns(frame["feature.tenure_days"].alias("customer.tenure_days"))
-    return frame.with_columns([*_scores(keys), *_consent(keys)])
+    return frame.with_columns([*_scores(keys), *consents.answers_of(state["customer_id"])])
 
 
 def _feature_name(name: str) -> str:
@@ -112,13 +110,3 @@ def _probabilities(packed: Sequence[object], count: int) -> np.ndarray:
         if isinstance(content, bytes | memoryview) and len(bytes(content)) == 8 * count:
             out[index] = np.frombuffer(bytes(content), dtype="<f8")
     return out
-
-
-def _consent(keys: Sequence[int]) -> list[pl.Series]:
-    answers = consents.current(keys)
-    return [
-        pl.Series(
-            f"consent.{purpose}", [answers.get((key, purpose), UNKNOWN) for key in keys], dtype=pl.String
-        )
-        for purpose in (Consent.Purpose.MARKETING.value, Consent.Purpose.PROFILING.value)
-    ]

@@ -126,10 +126,7 @@ def _train_family(
 ) -> dict[str, Any]:
     material = _material(row, family, settings, as_of=as_of, shop=shop, progress=progress)
     recipe = _recipe(family, material, settings.config)
-    population = None if family[0].kind == Target.Kind.CATEGORY else material.test.without_labels()
-    trained = learners.train(
-        material.train, recipe, population=population, progress=_between(progress, READ, TRAIN)
-    )
+    trained = learners.train(material.train, recipe, progress=_between(progress, READ, TRAIN))
     progress(TRAIN, _("Comparing with the baselines and the champion"), None)
     rival = rivals.find(family, material)
     judged = learners.judge(
@@ -168,8 +165,20 @@ def _material(
         progress(READ / 2, _("Reading history: %(customers)s customers") % {"customers": customers}, None)
 
     return learning_data.behaviour(
-        family, cutoffs=cutoffs, shop=shop, max_rows=settings.max_rows, on_chunk=on_chunk
+        family,
+        cutoffs=cutoffs,
+        shop=shop,
+        max_rows=settings.max_rows,
+        on_chunk=on_chunk,
+        tier_cuts=_tier_cuts_in_use(family),
     )
+
+
+def _tier_cuts_in_use(family: Sequence[Target]) -> dict[str, Sequence[float]]:
+    return {
+        slug: version.config.get("tier_cuts", {}).get(slug, ())
+        for slug, version in registry.champions(family).items()
+    }
 
 
 def _recipe(family: Sequence[Target], material: Material, config: TrainingConfig) -> learners.Recipe:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from django.conf import settings
 from django.db.models import Max, Min
 
 from segmentation import labels
@@ -19,13 +20,16 @@ from segmentation.features.context_data import ContextData
 from segmentation.features.days import midnight
 from segmentation.kinds import EventKind
 from segmentation.ml.schema import Frame
-from segmentation.models import AttributeDefinition, Customer, Event, Shop, Target
+from segmentation.models import AttributeDefinition, Event, Shop, Target
 from segmentation.targets import classes
 
 # The raw label behind the value targets: spend in the horizon, major units.
 SPEND = "spend_ahead"
 YES, NO = "yes", "no"
 CHUNK = 20_000
+LOOK_BACK_DAYS = 365
+# A training keeps 20,000 rows a side. More customers than this fill memory for rows that would be dropped again.
+MOST_CUSTOMERS, SALT = 60_000, 103
 OnChunk = Callable[[int], None]
 
 
@@ -34,31 +38,32 @@ def training_frame(
     *,
     shop: Shop,
     targets: Sequence[Target],
-    known_only: bool = False,
     on_chunk: OnChunk | None = None,
 ) -> Frame:
     """One row a (customer, cutoff): everyone who may be profiled and ordered in the year before the cutoff.
 
     `targets` are behaviour targets of one horizon. Labels are keyed by target slug, with `spend_ahead` besides.
     Value tiers are cut at the thirds of all rows here; where some rows are for testing, cut them anew with
-    `with_tiers`. known_only: features from live events as they were known at the cutoff, instead of the history
-    as it is known now. on_chunk: called with the number of customers read so far. The frame is sorted by cutoff,
-    then customer.
+    `with_tiers`. Of a shop with more than MOST_CUSTOMERS customers a stable sample of that many is read. Features see
+    what scoring would have seen on the day of the cutoff (see store.read_events), labels what is known now. on_chunk:
+    called with the number of customers read so far. The frame is sorted by cutoff, then customer.
     """
     horizon = _one_horizon(targets)
     dates = sorted(set(cutoffs))
+    as_known_now = {cutoff for cutoff in dates if store.is_known_now(cutoff, shop)}
     contexts = {cutoff: context.load(context.for_date(cutoff, shop, fresh=True)) for cutoff in dates}
     parts: dict[date, list[Frame]] = {cutoff: [] for cutoff in dates}
     seen = 0
-    for chunk in store.customer_chunks(CHUNK):
+    for chunk in store.sampled_chunks(CHUNK, most=MOST_CUSTOMERS, salt=SALT):
         history = store.read_events(
             chunk, as_of=dates[-1] + timedelta(days=horizon), shop=shop, known_only=False
         )
         for cutoff in dates:
-            events = store.read_events(chunk, as_of=cutoff, shop=shop) if known_only else history
+            known_then = cutoff not in as_known_now
+            events = store.read_events(chunk, as_of=cutoff, shop=shop) if known_then else history
             rows = _rows(events, history, contexts[cutoff], chunk=chunk, shop=shop, horizon=horizon)
             parts[cutoff].append(rows)
-        seen += chunk.last - chunk.first + 1
+        seen += chunk.last - chunk.first + 1 if isinstance(chunk, store.IdRange) else len(chunk)
         if on_chunk is not None:
             on_chunk(seen)
     frames = [frame for cutoff in dates for frame in parts[cutoff]]
@@ -80,8 +85,8 @@ def category_frame(target: Target, *, as_of: date, shop: Shop) -> Frame:
     names = classes(target) or observed_classes(target, as_of=as_of)
     numbers = {name: index for index, name in enumerate(names)}
     frames = []
-    for chunk in store.customer_chunks(CHUNK):
-        customers = _profiled(store.read_customers(chunk, as_of=as_of, shop=shop), chunk)
+    for chunk in store.sampled_chunks(CHUNK, most=MOST_CUSTOMERS, salt=SALT):
+        customers = _profiled(store.read_customers(chunk, as_of=as_of, shop=shop))
         if column not in customers.columns:
             continue
         known = _class_names(customers[column]).replace_strict(numbers, default=None, return_dtype=pl.Int64)
@@ -112,13 +117,17 @@ def with_tiers(frame: Frame, cuts: Sequence[float], *, slug: str = "value_tier")
 
 
 def default_cutoffs(*, as_of: date, shop: Shop, horizon_days: int) -> tuple[date, ...]:
-    """Cutoffs that the orders in the database allow (see labels.choose_cutoffs)."""
+    """Cutoffs that the orders in the database allow (see labels.choose_cutoffs), and for which behaviour is kept."""
     orders = Event.objects.filter(kind=EventKind.ORDER_PLACED, superseded_at__isnull=True)
     span = orders.aggregate(first=Min("occurred_at"), last=Max("occurred_at"))
     if span["first"] is None:
         return ()
     first, last = (span[name].astimezone(shop.zone).date() for name in ("first", "last"))
     end = min(as_of, last + timedelta(days=1))
+    if settings.EVENT_DAYS:
+        # Before a cutoff there must be the year that features look back; a pruned year would read as no interest.
+        kept = shop.today() - timedelta(days=settings.EVENT_DAYS)
+        first = max(first, kept + timedelta(days=LOOK_BACK_DAYS - labels.HISTORY_DAYS))
     return labels.choose_cutoffs(first_day=first, end=end, horizon_days=horizon_days)
 
 
@@ -149,13 +158,13 @@ def _rows(
     history: pl.DataFrame,
     data: ContextData,
     *,
-    chunk: store.IdRange,
+    chunk: store.Customers,
     shop: Shop,
     horizon: int,
 ) -> Frame:
     """Rows of one cutoff, the date of `data`, for one chunk of customers."""
     known = labels.population(events, cutoff=data.as_of, zone=data.zone)
-    customers = _profiled(store.read_customers(chunk, as_of=data.as_of, shop=shop), chunk)
+    customers = _profiled(store.read_customers(chunk, as_of=data.as_of, shop=shop))
     customers = customers.filter(pl.col("customer_id").is_in(known.implode()))
     after = labels.label(
         history,
@@ -207,10 +216,10 @@ def _one_horizon(targets: Sequence[Target]) -> int:
     return horizons.pop()
 
 
-def _profiled(customers: pl.DataFrame, chunk: store.IdRange) -> pl.DataFrame:
+def _profiled(customers: pl.DataFrame) -> pl.DataFrame:
     """Without those who may not be profiled."""
-    refused = Customer.objects.filter(pk__range=(chunk.first, chunk.last), is_profiled=False)
-    return customers.filter(~pl.col("customer_id").is_in(list(refused.values_list("pk", flat=True))))
+    allowed = store.read_versions(customers["customer_id"].to_list()).filter("is_profiled")
+    return customers.join(allowed, on="customer_id", how="semi", maintain_order="left")
 
 
 def _class_names(column: pl.Series) -> pl.Series:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -27,7 +27,6 @@ from segmentation.models import (
     TrainingRunTarget,
 )
 
-LEASE = timedelta(seconds=60)
 # A crash may be chance once; a second one is the data or the machine, and staff should see it.
 MAX_ATTEMPTS = 2
 OVER = (LeaseState.DONE, LeaseState.FAILED, LeaseState.CANCELLED)
@@ -104,7 +103,7 @@ def request(
 def claim(run_id: int) -> TrainingRun | None:
     """The run under a fresh lease, or None when it is not due."""
     rows = TrainingRun.objects.filter(pk=run_id)
-    claimed = leases.claim(rows, lease=LEASE, max_attempts=MAX_ATTEMPTS)
+    claimed = leases.claim(rows, max_attempts=MAX_ATTEMPTS)
     release_abandoned()
     if claimed:
         TrainingRun.objects.filter(pk=run_id, fence=claimed[0].fence).update(epochs=[], progress=0)
@@ -134,7 +133,7 @@ def report_progress(
     if epochs is not None:
         TrainingRun.objects.filter(pk=run.pk, fence=run.fence, state=LeaseState.RUNNING).update(epochs=epochs)
         run.epochs = epochs
-    leases.renew(run, lease=LEASE, progress=progress, note=note)
+    leases.renew(run, progress=progress, note=note)
 
 
 def request_cancel(run: TrainingRun, by: Any = None) -> bool:

@@ -24,6 +24,9 @@ TRANSPORT_ALIASES["embedded"] = "workers.transport:Transport"
 app = Celery("tierwise")
 _broker = settings.CELERY_BROKER_URL
 _is_amqp = _broker.startswith(("amqp", "pyamqp"))
+_is_redis = _broker.startswith("redis")
+# Over a worker's own options. A worker may wait for a Redis that saves to disk; a request that nudges may not.
+NUDGE_OPTIONS = {"socket_timeout": 1} if _is_redis else {}
 
 
 def _queue(name: str) -> Queue:
@@ -37,7 +40,7 @@ def _queue(name: str) -> Queue:
 def _transport_options() -> dict[str, object]:
     if _is_amqp:
         return {"confirm_publish": True, "max_retries": 1, "interval_start": 0, "interval_max": 0.2}
-    if _broker.startswith("redis"):
+    if _is_redis:
         # Longer than any late-acknowledged job may run, or Redis hands it to a second worker.
         longest = max(policy.hard_limit for policy in queues.POLICIES.values() if policy.late)
         return {"visibility_timeout": longest + 60, "socket_connect_timeout": 1, "socket_timeout": 5}

@@ -11,6 +11,7 @@ from segmentation.jobs import Job
 
 if TYPE_CHECKING:
     from kombu import Producer
+    from kombu.pools import ProducerPool
 
 # After a failed publish the broker is left alone for a moment, so that a dead broker does not slow every request.
 PAUSE_SECONDS = 5.0
@@ -33,7 +34,7 @@ def send(job: Job, ids: dict[str, int]) -> None:
 
     queue = full_name(POLICIES[job].queue)
     try:
-        with app.producer_pool.acquire(block=True) as producer, _hanging_up(producer):
+        with _producers().acquire(block=True) as producer, _hanging_up(producer):
             app.send_task(
                 job.value,
                 kwargs=ids,
@@ -46,6 +47,15 @@ def send(job: Job, ids: dict[str, int]) -> None:
     except Exception:
         _silent_until = monotonic() + PAUSE_SECONDS
         raise
+
+
+def _producers() -> ProducerPool:
+    """Connections for nudges: they wait less for an answer than a worker's own, because a request waits with them."""
+    from kombu.pools import producers
+
+    from workers.celery import NUDGE_OPTIONS, app
+
+    return producers[app.connection_for_write(transport_options=NUDGE_OPTIONS)]
 
 
 @contextmanager

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from datetime import timedelta
 from typing import IO
 
 import structlog
@@ -21,8 +20,7 @@ from segmentation.models import LeaseState, TrainingRun
 
 log = structlog.get_logger(__name__)
 
-LEASE = timedelta(seconds=60)
-RENEW_EVERY = 10.0
+RENEW_EVERY = 5.0
 POLL_EVERY = 1.0
 TERMINATE_GRACE = 5.0
 PR_SET_PDEATHSIG = 1
@@ -81,7 +79,7 @@ def _watch(run: TrainingRun, child: subprocess.Popen[bytes]) -> None:
     renewed = 0.0
     while child.poll() is None:
         if time.monotonic() - renewed > RENEW_EVERY:
-            leases.renew(run, lease=LEASE)
+            leases.renew(run)
             renewed = time.monotonic()
         elif TrainingRun.objects.filter(pk=run.pk, cancel_requested=True).exists():
             raise leases.Cancelled

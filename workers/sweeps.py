@@ -38,8 +38,8 @@ NIGHTLY_HOUR = 2
 
 def nudge_late_rows() -> None:
     """Re-nudge every kind of row that is due and late, or whose claim ran out; campaigns start and end on their days."""
-    for message_id in inbox.due_ids(limit=BATCH):
-        enqueue(Job.PROCESS_INBOUND, message_id=message_id)
+    if inbox.due_ids(limit=1):
+        enqueue(Job.PROCESS_INBOUND)
     if outbox.due_ids(limit=1):
         enqueue(Job.DELIVER)
     if leases.claimable(DueCustomer.objects.all()).exists():

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from queue import Empty
 from threading import RLock
 from time import monotonic
@@ -26,6 +26,7 @@ LEASE_SECONDS = 30.0
 RENEW_SECONDS = 10.0
 # A nudge that so many workers took and never acknowledged is dropped: its row still says what is to be done.
 MAX_DELIVERIES = 5
+LOOK_AT_MOST = 100
 CLOCK = {
     "sqlite": "((julianday('now') - 2440587.5) * 86400.0)",
     "postgresql": "extract(epoch from clock_timestamp())::float8",
@@ -141,20 +142,28 @@ class Store:
 
 
 class LeasedQoS(virtual.QoS):
-    """Unacknowledged messages keep their rows; restoring one means giving its lease back."""
+    """Unacknowledged messages keep their rows; restoring one means giving its lease back.
+
+    Whatever the database says, the message leaves the worker's hands: one that a full disk would not let go must
+    not take up a place for ever. Its lease runs out and it comes again.
+    """
 
     restore_at_shutdown = True
 
     def ack(self, delivery_tag: str) -> None:
-        self.channel.settle(delivery_tag)
-        super().ack(delivery_tag)
+        try:
+            self.channel.settle(delivery_tag)
+        finally:
+            super().ack(delivery_tag)
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
-        if requeue:
-            self.channel.give_back(delivery_tag)
-        else:
-            self.channel.settle(delivery_tag)
-        self._quick_ack(delivery_tag)
+        try:
+            if requeue:
+                self.channel.give_back(delivery_tag)
+            else:
+                self.channel.settle(delivery_tag)
+        finally:
+            self._quick_ack(delivery_tag)
 
 
 class Channel(virtual.Channel):
@@ -224,15 +233,29 @@ class Transport(virtual.Transport):
     driver_name = "django"
     polling_interval = 0.1
     connection_errors = (*virtual.Transport.connection_errors, DatabaseError)  # type: ignore[assignment]
-    implements = virtual.Transport.implements.extend(exchange_type=frozenset(["direct"]))
+    # In the event loop each pool child has pipes of its own. Without it they share one under a lock, which a child
+    # that is killed while it waits takes along: the worker would live on and never work again.
+    implements = virtual.Transport.implements.extend(asynchronous=True, exchange_type=frozenset(["direct"]))
 
     def __init__(self, client: Any, **kwargs: Any) -> None:
         super().__init__(client, **kwargs)
         self.store = Store()
+        self._looking: Any = None
+
+    def register_with_event_loop(self, connection: Any, loop: Any) -> None:
+        self._looking = loop.call_repeatedly(self.polling_interval, self._look)
+
+    def _look(self) -> None:
+        """Take what the worker may hold, up to a moment's worth, and come back."""
+        with suppress(Empty):
+            for _ in range(LOOK_AT_MOST):
+                self.cycle.get(self._deliver)  # type: ignore[union-attr]
 
     def driver_version(self) -> str:
         return "1"
 
     def close_connection(self, connection: Any) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
         super().close_connection(connection)
         self.store.close()

@@ -21,7 +21,9 @@ def start(**kwargs: Any) -> None:
 def warm() -> None:
     """Whatever fails here fails again, with its reason, in the job that needs it."""
     try:
-        from segmentation import decisions, memberships, scoring, serving  # noqa: F401
+        from segmentation import decisions, memberships, retention, scoring, serving  # noqa: F401
+
+        retention.prune_local_files()
 
         for served in scoring.pin().servings:
             if served.version is not None:

@@ -28,7 +28,7 @@ from crm_integration.models import (
 )
 from segmentation.admin.base import ReadOnlyAdmin, View, badge, post_only
 from segmentation.dashboard.words import NOTHING, STATE_TONES, moment
-from segmentation.models import LeaseState, Shop
+from segmentation.models import LeaseState
 
 SEE_BODY = "crm_integration.view_message_body"
 
@@ -262,7 +262,7 @@ class OutboundMessageAdmin(MessageAdmin):
 
     @admin.display(description=_("next attempt"))
     def next_try(self, message: OutboundMessage) -> str:
-        return moment(message.run_after, Shop.get()) if message.state == LeaseState.QUEUED else NOTHING
+        return moment(message.run_after) if message.state == LeaseState.QUEUED else NOTHING
 
 
 @admin.register(RefusedDelivery)

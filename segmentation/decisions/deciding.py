@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any, Final
+from typing import Final, overload
 
 import numpy as np
 import polars as pl
@@ -19,10 +19,12 @@ from segmentation.decisions.policy import Policy
 from segmentation.decisions.verdicts import Judged, judge
 from segmentation.models import Customer, Decision, PolicyVersion, ServicePriority
 from segmentation.models.customers import PriorityLevel
+from segmentation.stages import stage
 
 # A verdict that an older policy did not have: differs from every real one.
 UNKNOWN: Final = 255
 _COLUMNS: Final = (
+    "id",
     "customer_id",
     "input_version",
     "policy_id",
@@ -34,6 +36,23 @@ _COLUMNS: Final = (
     "priority",
     "verdicts",
 )
+_PEOPLE: Final = {
+    "id": pl.Int64,
+    "reference": pl.String,
+    "holdout_key": pl.String,
+    "current_offer_id": pl.Int64,
+    "priority": pl.Int64,
+}
+_LAST: Final = {
+    "customer_id": pl.Int64,
+    "policy_id": pl.Int64,
+    "campaign_id": pl.Int64,
+    "offer_id": pl.Int64,
+    "priority": pl.Int64,
+    "verdicts": pl.Binary,
+}
+_DONE: Final = {"customer_id": pl.Int64, "input_version": pl.Int64}
+_LEVELS: Final = {"customer_id": pl.Int64, "level": pl.Int64, "rule_id": pl.Int64}
 
 
 @dataclass(frozen=True)
@@ -52,36 +71,47 @@ class Decided:
     is_first: bool
 
 
-@dataclass(frozen=True)
-class _Person:
-    reference: str
-    holdout_key: str
-    offer_id: int | None
-    priority: int
+class DecidedRows(Sequence[Decided]):
+    """Decisions as a frame, made into objects when somebody looks: most runs write many that nobody is told about."""
+
+    def __init__(self, rows: pl.DataFrame) -> None:
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return self._rows.height
+
+    def ids(self) -> dict[int, int]:
+        """Customer id → decision id."""
+        return dict(self._rows.select("customer_id", "decision_id").iter_rows())
+
+    @overload
+    def __getitem__(self, index: int) -> Decided: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> DecidedRows: ...
+
+    def __getitem__(self, index: int | slice) -> Decided | DecidedRows:
+        if isinstance(index, slice):
+            return DecidedRows(self._rows[index])
+        return Decided(**self._rows.row(index, named=True))
+
+    def __iter__(self) -> Iterator[Decided]:
+        return (Decided(**row) for row in self._rows.iter_rows(named=True))
 
 
-@dataclass(frozen=True)
-class _Last:
-    """A customer's latest decision."""
-
-    policy_id: int
-    campaign_id: int | None
-    offer_id: int | None
-    priority: int
-    verdicts: bytes
-
-
-def decide(frame: pl.DataFrame, *, as_of: date, cause: int) -> list[Decided]:
+@stage("decisions")
+def decide(
+    frame: pl.DataFrame, *, as_of: date, cause: int, headlines: pl.DataFrame | None = None
+) -> DecidedRows:
     """Judge every row and write decisions where something changed, headlines and service priorities with them.
 
     frame: a decision frame with its segment columns (see memberships.evaluate) and input_version; one row a
     customer. A (customer, input_version, policy) that is decided already stays as it is.
+    headlines: more columns of Customer (`id` among them), which are stored whether they differ or not.
     """
-    if frame.is_empty():
-        return []
     today = as_of - timedelta(days=1)
     policy = policies.current(today)
-    row = policies.stored(policy)
+    policy_id = policies.stored(policy).pk
     ids = frame["customer_id"].to_list()
     people = _people(ids)
     known = re_entry.entries(ids, policy.candidates)
@@ -89,188 +119,172 @@ def decide(frame: pl.DataFrame, *, as_of: date, cause: int) -> list[Decided]:
         frame,
         policy,
         today=today,
-        keys=[people[key].holdout_key for key in ids],
+        keys=people["holdout_key"].to_list(),
         waiting=re_entry.waiting(ids, policy.candidates, known, as_of=as_of),
     )
-    last = _last_decisions(ids)
-    changed = _changed(ids, judged, policy, row.pk, last)
-    decided = _write_decisions(frame, judged, changed, policy, row.pk, last, people, as_of=as_of, cause=cause)
-    _write_headlines(ids, judged, policy, people)
-    _write_priorities(ids, judged, policy)
-    return decided
+    now = _outcome(frame, judged, policy)
+    last = _last_decisions(ids, policy, policy_id)
+    changed = _changed(now, last)
+    _write_headlines(now, people, headlines)
+    _write_priorities(now)
+    return _write_decisions(frame, now, last, people, changed, policy, policy_id, as_of=as_of, cause=cause)
 
 
-def _people(ids: Sequence[int]) -> dict[int, _Person]:
-    columns = ("pk", "reference", "holdout_key", "current_offer_id", "priority")
-    return {
-        pk: _Person(reference, key or reference, offer_id, priority)
-        for pk, reference, key, offer_id, priority in bulk.values_in(
-            Customer.objects.all(), ids, *columns, by="pk"
-        )
-    }
+def _people(ids: Sequence[int]) -> pl.DataFrame:
+    """What Customer holds, in the order of `ids`."""
+    rows = list(bulk.values_in(Customer.objects.all(), ids, *_PEOPLE, by="pk"))
+    found = pl.DataFrame(rows, schema=_PEOPLE, orient="row")
+    return pl.DataFrame({"id": ids}, schema={"id": pl.Int64}).join(
+        found.with_columns(
+            pl.when(pl.col("holdout_key") == "")
+            .then("reference")
+            .otherwise("holdout_key")
+            .alias("holdout_key")
+        ),
+        on="id",
+        how="left",
+        maintain_order="left",
+    )
 
 
-def _last_decisions(ids: Sequence[int]) -> dict[int, _Last]:
+def _outcome(frame: pl.DataFrame, judged: Judged, policy: Policy) -> pl.DataFrame:
+    """What each row gets: ids and slugs of the winner, level and rule of the priority, verdicts."""
+    offers = [candidate.offer for candidate in policy.candidates]
+    campaigns = [candidate.campaign for candidate in policy.candidates]
+    return frame.select(
+        "customer_id",
+        "input_version",
+        _picked([campaign.id for campaign in campaigns], judged.winner, pl.Int64).alias("campaign_id"),
+        _picked([campaign.slug for campaign in campaigns], judged.winner, pl.String).alias("campaign"),
+        _picked([offer.id for offer in offers], judged.winner, pl.Int64).alias("offer_id"),
+        _picked([offer.slug for offer in offers], judged.winner, pl.String).alias("offer"),
+        pl.Series("priority", judged.level, dtype=pl.Int64),
+        _picked([rule.rule_id for rule in policy.priorities], judged.priority_rule, pl.Int64).alias(
+            "rule_id"
+        ),
+        pl.Series("verdicts", [row.tobytes() for row in judged.codes], dtype=pl.Binary),
+    )
+
+
+def _picked(values: Sequence[object], index: np.ndarray, dtype: pl.DataType | type[pl.DataType]) -> pl.Series:
+    """(n,) the value at each index, null at -1."""
+    return pl.Series(values, dtype=dtype).gather(pl.Series(index, dtype=pl.Int64).replace(-1, None))
+
+
+def _last_decisions(ids: Sequence[int], policy: Policy, policy_id: int) -> pl.DataFrame:
+    """Each customer's latest decision in the order of `ids`, its verdicts in the present policy's layout."""
     newest = Decision.objects.order_by().values("customer_id").annotate(last=Max("pk"))
     keys = [last for _customer, last in bulk.values_in(newest, ids, "customer_id", "last")]
-    columns = ("customer_id", "policy_id", "campaign_id", "offer_id", "priority", "verdicts")
-    return {
-        customer: _Last(policy_id, campaign_id, offer_id, priority, bytes(codes))
-        for customer, policy_id, campaign_id, offer_id, priority, codes in bulk.values_in(
-            Decision.objects.all(), keys, *columns, by="pk"
-        )
-    }
+    rows = [
+        (*row[:-1], bytes(row[-1])) for row in bulk.values_in(Decision.objects.all(), keys, *_LAST, by="pk")
+    ]
+    found = _aligned(pl.DataFrame(rows, schema=_LAST, orient="row"), policy, policy_id)
+    asked = pl.DataFrame({"customer_id": ids}, schema={"customer_id": pl.Int64})
+    return asked.join(found, on="customer_id", how="left", maintain_order="left")
 
 
-def _changed(
-    ids: Sequence[int], judged: Judged, policy: Policy, policy_id: int, last: Mapping[int, _Last]
-) -> np.ndarray:
-    """(n,) True where winner, priority or a verdict differs from the latest decision, or there is none."""
-    aligned = _aligned(policy, policy_id, last)
-    codes = judged.codes
-    out = np.ones(len(ids), dtype=bool)
-    for index, key in enumerate(ids):
-        before = last.get(key)
-        if before is None:
-            continue
-        offer_id, campaign_id = _winner_ids(policy, judged, index)
-        same = (before.offer_id, before.campaign_id, before.priority) == (
-            offer_id,
-            campaign_id,
-            int(judged.level[index]),
-        )
-        out[index] = not same or aligned(before) != codes[index].tobytes()
-    return out
-
-
-def _aligned(policy: Policy, policy_id: int, last: Mapping[int, _Last]) -> Any:
-    """A function from a latest decision to its verdicts in the present policy's layout."""
-    older = {row.policy_id for row in last.values()} - {policy_id}
-    contents = dict(PolicyVersion.objects.filter(pk__in=older).values_list("pk", "content"))
-    orders: dict[int, list[int | None]] = {}
-    for pk, content in contents.items():
+def _aligned(last: pl.DataFrame, policy: Policy, policy_id: int) -> pl.DataFrame:
+    older = last.filter(pl.col("policy_id") != policy_id)["policy_id"].unique().to_list()
+    parts = [last.filter(pl.col("policy_id") == policy_id)]
+    for pk, content in PolicyVersion.objects.filter(pk__in=older).values_list("pk", "content"):
         place = {name: position for position, name in enumerate(policies.layout_of(content))}
-        orders[pk] = [place.get(name) for name in policy.layout]
+        order = [place.get(name, -1) for name in policy.layout]
+        rows = last.filter(pl.col("policy_id") == pk)
+        # One more code a row, for what that policy did not have.
+        codes = [
+            np.frombuffer(codes + bytes([UNKNOWN]), np.uint8)[order].tobytes() for codes in rows["verdicts"]
+        ]
+        parts.append(rows.with_columns(pl.Series("verdicts", codes, dtype=pl.Binary)))
+    return pl.concat(parts)
 
-    def align(row: _Last) -> bytes:
-        if row.policy_id == policy_id:
-            return row.verdicts
-        order = orders.get(row.policy_id, [None] * len(policy.layout))
-        return bytes(UNKNOWN if position is None else row.verdicts[position] for position in order)
 
-    return align
-
-
-def _winner_ids(policy: Policy, judged: Judged, index: int) -> tuple[int | None, int | None]:
-    """(offer id, campaign id) of a row's winner."""
-    if judged.winner[index] < 0:
-        return None, None
-    candidate = policy.candidates[judged.winner[index]]
-    return candidate.offer.id, candidate.campaign.id
+def _changed(now: pl.DataFrame, last: pl.DataFrame) -> pl.Series:
+    """(n,) True where winner, priority or a verdict differs from the latest decision, or there is none."""
+    compared = ("offer_id", "campaign_id", "priority", "verdicts")
+    return pl.select(
+        pl.any_horizontal(
+            last["policy_id"].is_null(), *(now[name].ne_missing(last[name]) for name in compared)
+        )
+    ).to_series()
 
 
 def _write_decisions(
     frame: pl.DataFrame,
-    judged: Judged,
-    changed: np.ndarray,
+    now: pl.DataFrame,
+    last: pl.DataFrame,
+    people: pl.DataFrame,
+    changed: pl.Series,
     policy: Policy,
     policy_id: int,
-    last: Mapping[int, _Last],
-    people: Mapping[int, _Person],
     *,
     as_of: date,
     cause: int,
-) -> list[Decided]:
-    keys: list[tuple[int, int]] = frame.select("customer_id", "input_version").rows()
-    touched = [int(index) for index in np.flatnonzero(changed)]
-    done = _decision_ids(policy_id, [keys[index] for index in touched])
-    touched = [index for index in touched if keys[index] not in done]
-    if not touched:
-        return []
-    seen = snapshots.write(frame[touched], sorted(policy.fields_used), as_of=as_of)
-    rows = []
-    for index in touched:
-        offer_id, campaign_id = _winner_ids(policy, judged, index)
-        winner = (campaign_id, offer_id, int(judged.level[index]), judged.codes[index].tobytes())
-        rows.append((*keys[index], policy_id, seen[keys[index]], as_of, int(cause), *winner))
+) -> DecidedRows:
+    # Only who was decided before can be decided under these inputs and this policy already.
+    again = now.filter(changed & last["policy_id"].is_not_null())
+    done = _decided_already(again["customer_id"].to_list(), policy_id)
+    touched = changed & ~_in(now, done)
+    rows = now.filter(touched)
+    rows = rows.with_columns(
+        pl.Series("id", bulk.new_ids(Decision, rows.height), dtype=pl.Int64),
+        pl.lit(policy_id, pl.Int64).alias("policy_id"),
+        snapshots.write(frame.filter(touched), policy, policy_id, as_of=as_of).alias("snapshot_id"),
+        pl.lit(as_of).alias("as_of"),
+        pl.lit(int(cause), pl.Int64).alias("cause"),
+    )
     bulk.insert(Decision, _COLUMNS, rows)
-    written = _decision_ids(policy_id, [keys[index] for index in touched])
-    return [
-        _decided(keys[index], index, judged, policy, written[keys[index]], last.get(keys[index][0]), people)
-        for index in touched
-    ]
-
-
-def _decision_ids(policy_id: int, keys: Sequence[tuple[int, int]]) -> dict[tuple[int, int], int]:
-    wanted = set(keys)
-    rows = bulk.values_in(
-        Decision.objects.filter(policy_id=policy_id),
-        [customer for customer, _version in keys],
-        "customer_id",
-        "input_version",
-        "pk",
-    )
-    return {(customer, version): pk for customer, version, pk in rows if (customer, version) in wanted}
-
-
-def _decided(
-    key: tuple[int, int],
-    index: int,
-    judged: Judged,
-    policy: Policy,
-    decision_id: int,
-    before: _Last | None,
-    people: Mapping[int, _Person],
-) -> Decided:
-    candidate = policy.candidates[judged.winner[index]] if judged.winner[index] >= 0 else None
-    offer_id = candidate.offer.id if candidate else None
-    level = int(judged.level[index])
-    return Decided(
-        customer_id=key[0],
-        reference=people[key[0]].reference,
-        decision_id=decision_id,
-        input_version=key[1],
-        offer=candidate.offer.slug if candidate else None,
-        campaign=candidate.campaign.slug if candidate else None,
-        priority=level,
-        offer_changed=offer_id != (before.offer_id if before else None),
-        priority_changed=level != (before.priority if before else PriorityLevel.NORMAL),
-        is_first=before is None,
-    )
-
-
-def _write_headlines(
-    ids: Sequence[int], judged: Judged, policy: Policy, people: Mapping[int, _Person]
-) -> None:
-    """Customer.current_offer and .priority, where they differ."""
-    rows = []
-    for index, key in enumerate(ids):
-        offer_id, _campaign = _winner_ids(policy, judged, index)
-        now = (offer_id, int(judged.level[index]))
-        if now != (people[key].offer_id, people[key].priority):
-            rows.append((key, *now))
-    bulk.update(Customer, ("id", "current_offer_id", "priority"), rows)
-
-
-def _write_priorities(ids: Sequence[int], judged: Judged, policy: Policy) -> None:
-    """ServicePriority rows where level or rule differ; normal has no row."""
-    stored = {
-        customer: (level, rule)
-        for customer, level, rule in bulk.values_in(
-            ServicePriority.objects.all(), ids, "customer_id", "level", "rule_id"
+    before = last.filter(touched)
+    return DecidedRows(
+        rows.select(
+            "customer_id",
+            people.filter(touched)["reference"],
+            pl.col("id").alias("decision_id"),
+            "input_version",
+            "offer",
+            "campaign",
+            "priority",
+            rows["offer_id"].ne_missing(before["offer_id"]).alias("offer_changed"),
+            (rows["priority"] != before["priority"].fill_null(int(PriorityLevel.NORMAL))).alias(
+                "priority_changed"
+            ),
+            before["policy_id"].is_null().alias("is_first"),
         )
-    }
-    rows, gone = [], []
-    now = timezone.now()
-    for index, key in enumerate(ids):
-        level = int(judged.level[index])
-        if level == PriorityLevel.NORMAL:
-            if key in stored:
-                gone.append((key,))
-            continue
-        wanted = (level, policy.priorities[judged.priority_rule[index]].rule_id)
-        if stored.get(key) != wanted:
-            rows.append((key, *wanted, now))
-    overwrite = bulk.Update(keys=("customer_id",), columns=("level", "rule_id", "since"))
-    bulk.insert(ServicePriority, ("customer_id", "level", "rule_id", "since"), rows, on_conflict=overwrite)
-    bulk.delete(ServicePriority, ("customer_id",), gone)
+    )
+
+
+def _decided_already(ids: Sequence[int], policy_id: int) -> pl.DataFrame:
+    """Inputs of these customers that this policy has decided."""
+    rows = bulk.values_in(Decision.objects.filter(policy_id=policy_id), ids, *_DONE)
+    return pl.DataFrame(list(rows), schema=_DONE, orient="row")
+
+
+def _in(rows: pl.DataFrame, keys: pl.DataFrame) -> pl.Series:
+    """(n,) True where the row's customer and input version are among `keys`."""
+    marked = keys.with_columns(pl.lit(True).alias("found"))
+    return rows.join(marked, on=list(_DONE), how="left", maintain_order="left")["found"].fill_null(False)
+
+
+def _write_headlines(now: pl.DataFrame, people: pl.DataFrame, headlines: pl.DataFrame | None) -> None:
+    """Customer.current_offer and .priority where they differ, in one go with the other headlines if there are any."""
+    rows = now.select(
+        pl.col("customer_id").alias("id"), pl.col("offer_id").alias("current_offer_id"), "priority"
+    )
+    if headlines is not None:
+        rows = headlines.join(rows, on="id", maintain_order="left")
+    else:
+        kept = ("current_offer_id", "priority")
+        rows = rows.filter(pl.any_horizontal(rows[name].ne_missing(people[name]) for name in kept))
+    bulk.update(Customer, rows.columns, rows)
+
+
+def _write_priorities(now: pl.DataFrame) -> None:
+    """ServicePriority rows where level or rule differ; normal has no row."""
+    found = bulk.values_in(ServicePriority.objects.all(), now["customer_id"].to_list(), *_LEVELS)
+    stored = pl.DataFrame(list(found), schema=_LEVELS, orient="row")
+    special = now.filter(pl.col("priority") != int(PriorityLevel.NORMAL))
+    wanted = special.select("customer_id", pl.col("priority").alias("level"), "rule_id")
+    different = wanted.join(stored, on=list(_LEVELS), how="anti", nulls_equal=True)
+    rows = different.with_columns(pl.lit(timezone.now()).dt.convert_time_zone("UTC").alias("since"))
+    overwrite = bulk.Update(keys=("customer_id",), columns=("level", "rule_id", "since"), locked=True)
+    bulk.insert(ServicePriority, rows.columns, rows, on_conflict=overwrite)
+    bulk.delete(ServicePriority, ("customer_id",), stored.join(wanted, on="customer_id", how="anti"))

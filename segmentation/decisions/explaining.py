@@ -47,7 +47,7 @@ class DecisionExplanation:
 def explain(decision: Decision) -> DecisionExplanation:
     """The reasons of a decision as they were when it was made (the policy and snapshot rows are read)."""
     policy = policies.load(decision.policy.content)
-    row = snapshots.unpack(decision.snapshot.content)
+    row = snapshots.read(decision.snapshot, decision.policy)
     codes = [Verdict(code) for code in bytes(decision.verdicts)]
     look = _Look(policy, row, decision.as_of - timedelta(days=1))
     count = len(policy.candidates)

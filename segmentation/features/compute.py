@@ -14,6 +14,7 @@ from segmentation.features.days import day_number, local_days
 from segmentation.features.facts import streams
 from segmentation.features.terms import Terms, evaluate
 from segmentation.ml import btyd
+from segmentation.stages import stage
 
 DAYS_A_WEEK = 7.0
 ATTRIBUTE_TYPES: dict[str, pl.DataType] = {
@@ -23,6 +24,7 @@ ATTRIBUTE_TYPES: dict[str, pl.DataType] = {
 }
 
 
+@stage("features")
 def compute(
     events: pl.DataFrame, as_of: date, context: ContextData, *, customers: pl.DataFrame
 ) -> pl.DataFrame:

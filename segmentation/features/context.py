@@ -11,14 +11,17 @@ from segmentation.features.context_data import AttributeKind, ContextData
 from segmentation.features.days import midnight
 from segmentation.features.fitting import OrderSums, fit, fit_sums, summarise
 from segmentation.features.orders import ORDER_KINDS
-from segmentation.features.selection import customer_chunks
+from segmentation.features.selection import sampled_chunks
 from segmentation.features.store import read_events
 from segmentation.models import AttributeDefinition, Event, Shop, ShopContext
+from segmentation.stages import stage
 
 __all__ = ["ContextData", "fit", "fit_for", "for_date", "load"]
 
 Kind = AttributeDefinition.Kind
 CHUNK = 20_000
+# More customers than this move no number of the shop by a percent, and every classification would wait for them.
+MOST_CUSTOMERS, SALT = 100_000, 104
 FEATURE_KINDS: dict[str, AttributeKind] = {
     Kind.NUMBER: "number",
     Kind.BOOLEAN: "boolean",
@@ -46,20 +49,21 @@ def for_date(as_of: date, shop: Shop, *, fresh: bool = False, max_age_days: int 
     return ShopContext.objects.create(as_of=as_of, catalogue_version=CATALOGUE_VERSION, data=data.to_json())
 
 
+@stage("context")
 def load(row: ShopContext) -> ContextData:
     return ContextData.from_json(row.data)
 
 
 def fit_for(as_of: date, shop: Shop) -> ContextData:
-    """Fit on the orders in the database, a chunk of customers at a time."""
+    """Fit on the orders in the database, a chunk of customers at a time; of a large shop on a sample of them."""
     newest = _newest_event_id()
     sums = OrderSums.concat(
         summarise(
-            read_events(chunk, as_of=as_of, shop=shop, known_only=False, kinds=ORDER_KINDS),
+            read_events(chunk, as_of=as_of, shop=shop, kinds=ORDER_KINDS),
             as_of=as_of,
             zone=shop.zone,
         )
-        for chunk in customer_chunks(CHUNK)
+        for chunk in sampled_chunks(CHUNK, most=MOST_CUSTOMERS, salt=SALT)
     )
     return fit_sums(
         sums,

@@ -13,7 +13,15 @@ from typing import Any
 from django.db import connection
 from django.db.models import Max, Min
 
+from segmentation import columns
+from segmentation.batches import batches
+from segmentation.ml import splits
 from segmentation.models import Customer
+
+# Customers a statement: what the server gathers before it sends anything stays small.
+PART = 2000
+MOST_PARTS = 100
+RANGE_FROM = 100
 
 
 @dataclass(frozen=True)
@@ -31,27 +39,32 @@ Customers = IdRange | Sequence[int]
 class Selection:
     """What to read for some survivors: their own ids, and those of the customers merged into them.
 
-    absorbed: merged customer → survivor. hidden: asked for, but merged into somebody else.
+    absorbed: merged customer → survivor. hidden: among `customers`, but merged into somebody else or not asked for.
     """
 
     customers: Customers
     absorbed: dict[int, int]
     hidden: frozenset[int]
 
-    def where(self, column: str) -> tuple[str, list[Any]]:
-        """SQL condition on `column` that holds for every id to read, and some hidden ones in a range."""
-        condition, values = within(column, self.customers)
-        extra = sorted(set(self.absorbed))
-        if not extra:
-            return condition, values
-        also, more = within(column, extra)
-        return f"({condition} OR {also})", [*values, *more]
+    def parts(self) -> Iterator[Customers]:
+        """Every id to read (and the hidden ones of a range), a statement's worth at a time: survivors by id, others last."""
+        if isinstance(self.customers, IdRange):
+            first, last = self.customers.first, self.customers.last
+            step = max(PART, (last - first) // MOST_PARTS)
+            for start in range(first, last + 1, step):
+                yield IdRange(start, min(start + step - 1, last))
+        else:
+            yield from batches(sorted(self.customers), PART)
+        held = self.customers if isinstance(self.customers, IdRange) else frozenset(self.customers)
+        yield from batches(sorted(key for key in self.absorbed if not _holds(held, key)), PART)
 
 
 def select(customers: Customers) -> Selection:
     """Look up the merges of these customers. Merges are one step deep (segmentation/identities.py)."""
-    into, into_values = within("merged_into_id", customers)
-    own, own_values = within("id", customers)
+    asked = customers if isinstance(customers, IdRange) else frozenset(customers)
+    reading = customers if isinstance(customers, IdRange) else _as_range(customers)
+    into, into_values = within("merged_into_id", reading)
+    own, own_values = within("id", reading)
     table = connection.ops.quote_name(Customer._meta.db_table)
     with connection.cursor() as cursor:
         cursor.execute(
@@ -60,10 +73,11 @@ def select(customers: Customers) -> Selection:
             [*into_values, *own_values],
         )
         merged = dict(cursor.fetchall())
-    asked = customers if isinstance(customers, IdRange) else frozenset(customers)
     absorbed = {other: survivor for other, survivor in merged.items() if _holds(asked, survivor)}
-    hidden = frozenset(other for other in merged if _holds(asked, other) and other not in absorbed)
-    return Selection(customers, absorbed, hidden)
+    hidden = {other for other in merged if _holds(asked, other)}
+    if isinstance(reading, IdRange) and not isinstance(asked, IdRange):
+        hidden.update(key for key in range(reading.first, reading.last + 1) if key not in asked)
+    return Selection(reading, absorbed, frozenset(hidden - absorbed.keys()))
 
 
 def within(column: str, customers: Customers) -> tuple[str, list[Any]]:
@@ -86,6 +100,29 @@ def customer_chunks(size: int) -> Iterator[IdRange]:
             return
         last = found["last"]
         yield IdRange(found["first"], last)
+
+
+def sampled_chunks(size: int, *, most: int, salt: int) -> Iterator[Customers]:
+    """As `customer_chunks`; of a shop with more than `most` survivors about that many, always the same for a salt.
+
+    A customer is in by a hash of the id, so newcomers push nobody out whole and no order of ids shows in the sample.
+    """
+    table = connection.ops.quote_name(Customer._meta.db_table)
+    source = f"FROM {table} WHERE merged_into_id IS NULL ORDER BY id"
+    ids = columns.read([columns.Field("id", "int8")], source, [])["id"].to_numpy()
+    if len(ids) <= most:
+        yield from customer_chunks(size)
+    else:
+        kept = ids[splits.stable_share(ids, salt=salt) < most / len(ids)]
+        yield from batches(kept.tolist(), size)
+
+
+def _as_range(ids: Sequence[int]) -> Customers:
+    """Ids that lie close together as the range they span: an index gives a range in its order, a list it does not."""
+    if len(ids) < RANGE_FROM:
+        return ids
+    span = IdRange(min(ids), max(ids))
+    return span if span.last - span.first < 2 * len(ids) else ids
 
 
 def _holds(asked: IdRange | frozenset[int], key: int) -> bool:

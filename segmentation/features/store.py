@@ -15,21 +15,33 @@ from segmentation.features.catalogue import CATALOGUE_VERSION
 from segmentation.features.days import midnight
 from segmentation.features.frames import EVENTS
 from segmentation.features.orders import CANCELLED, CHANGED, ORDER_KINDS
-from segmentation.features.selection import Customers, IdRange, customer_chunks, select, within
+from segmentation.features.selection import (
+    Customers,
+    IdRange,
+    customer_chunks,
+    sampled_chunks,
+    select,
+    within,
+)
 from segmentation.models import Customer, CustomerFeatures, Event, EventSource, Shop, ShopContext
+from segmentation.stages import stage
 
 __all__ = [
     "Customers",
     "IdRange",
     "customer_chunks",
     "input_versions",
+    "is_known_now",
     "read_customers",
     "read_events",
     "read_features",
+    "read_versions",
+    "sampled_chunks",
     "write_features",
 ]
 
 
+@stage("read")
 def read_events(
     customers: Customers,
     *,
@@ -40,19 +52,17 @@ def read_events(
 ) -> pl.DataFrame:
     """The events frame of these survivors from before `as_of`, of all kinds or the given ones.
 
-    known_only: of live sources only what had been received by then, in the version known then. Without it the
-    history as it is known now, which is what a backtest over events loaded later has to use.
+    known_only: what scoring saw on that day: of what live sources told as it happened only what had been received
+    by then, in the version known then. Without it the history as it is known now, which labels are read from.
     """
     selection = select(customers)
     instant = midnight(as_of, shop.zone)
-    where, values = selection.where("customer_id")
-    # A shop whose day is set back receives everything "later" than that day.
-    visible, more = _visible(instant, known_only=known_only and shop.frozen_on is None)
+    visible, more = _visible(instant, _live_before(instant, shop) if known_only else [])
     if kinds is not None:
-        where, values = _of_kinds(where, values, kinds)
+        visible, more = _of_kinds(visible, more, kinds)
     end = connection.ops.adapt_datetimefield_value(instant)
     table = connection.ops.quote_name(Event._meta.db_table)
-    frame = event_rows.fetch(table, f"{where} AND occurred_at < %s AND {visible}", [*values, end, *more])
+    frame = event_rows.fetch(table, selection, f"occurred_at < %s AND {visible}", [end, *more])
     if selection.hidden:
         frame = frame.filter(~pl.col("customer_id").is_in(list(selection.hidden)))
     if selection.absorbed:
@@ -63,6 +73,7 @@ def read_events(
     return frame.with_columns(nothing).select(list(EVENTS))
 
 
+@stage("read")
 def read_customers(customers: Customers, *, as_of: date, shop: Shop) -> pl.DataFrame:
     """The customers frame of the survivors among these, by id, with attributes as they held before `as_of`."""
     selection = select(customers)
@@ -70,6 +81,12 @@ def read_customers(customers: Customers, *, as_of: date, shop: Shop) -> pl.DataF
     for column in customer_rows.attributes(selection, before=midnight(as_of, shop.zone)):
         frame = frame.join(column, on="customer_id", how="left", maintain_order="left")
     return frame
+
+
+@stage("read")
+def read_versions(ids: Sequence[int]) -> pl.DataFrame:
+    """customer_id, input_version, is_profiled of the survivors among `ids`, by id."""
+    return customer_rows.versions(ids)
 
 
 def input_versions(customers: Customers) -> dict[int, int]:
@@ -81,19 +98,32 @@ def input_versions(customers: Customers) -> dict[int, int]:
     return dict(bulk.values_in(survivors, list(customers), "pk", "input_version", by="pk"))
 
 
+@stage("vectors")
 def write_features(
     frame: pl.DataFrame, *, as_of: date, context: ShopContext, input_versions: Mapping[int, int]
 ) -> int:
-    """Store a features frame; a row lands unless something newer is stored. Returns how many landed."""
-    ids = frame["customer_id"].to_list()
-    packed = vectors.pack(frame)
-    rows = [
-        (key, as_of, input_versions[key], CATALOGUE_VERSION, context.pk, vector)
-        for key, vector in zip(ids, packed, strict=True)
-    ]
-    stamped = ("as_of", "input_version", "catalogue_version", "context", "vector")
-    newer = bulk.Update(keys=("customer",), columns=stamped, newer=("as_of", "input_version"), or_equal=True)
-    return bulk.insert(CustomerFeatures, ("customer", *stamped), rows, on_conflict=newer)
+    """Store a features frame; a row lands unless something newer is stored. Returns how many landed.
+
+    Needs a transaction that holds the customers' rows.
+    """
+    rows = frame.select(
+        pl.col("customer_id").alias("customer"),
+        pl.lit(as_of).alias("as_of"),
+        pl.Series(
+            "input_version", [input_versions[key] for key in frame["customer_id"].to_list()], dtype=pl.Int64
+        ),
+        pl.lit(CATALOGUE_VERSION).alias("catalogue_version"),
+        pl.lit(context.pk, pl.Int64).alias("context"),
+        pl.Series("vector", vectors.pack(frame), dtype=pl.Binary),
+    )
+    newer = bulk.Update(
+        keys=("customer",),
+        columns=("as_of", "input_version", "catalogue_version", "context", "vector"),
+        newer=("as_of", "input_version"),
+        or_equal=True,
+        locked=True,
+    )
+    return bulk.insert(CustomerFeatures, rows.columns, rows, on_conflict=newer)
 
 
 def read_features(customers: Customers) -> pl.DataFrame:
@@ -112,15 +142,30 @@ def read_features(customers: Customers) -> pl.DataFrame:
     return vectors.unpack(rows)
 
 
-def _visible(instant: datetime, *, known_only: bool) -> tuple[str, list[object]]:
-    """Which versions count: the newest, or for live sources the one that was newest before the instant."""
-    live = list(EventSource.objects.filter(is_live=True).values_list("pk", flat=True)) if known_only else []
+def is_known_now(as_of: date, shop: Shop) -> bool:
+    """Whether nothing was live before `as_of`: what was known then is what is known now."""
+    return not _live_before(midnight(as_of, shop.zone), shop)
+
+
+def _live_before(instant: datetime, shop: Shop) -> list[tuple[int, datetime]]:
+    """(source, live since) of the sources that were live before the instant."""
+    if shop.frozen_on is not None:
+        # A shop whose day is set back receives everything "later" than that day.
+        return []
+    live = EventSource.objects.filter(live_since__lt=instant).values_list("pk", "live_since")
+    return [(source, since) for source, since in live if since is not None]
+
+
+def _visible(instant: datetime, live: Sequence[tuple[int, datetime]]) -> tuple[str, list[object]]:
+    """Which versions count: the newest; of what live sources told, the one that was newest before the instant."""
     if not live:
         return "superseded_at IS NULL", []
-    at = connection.ops.adapt_datetimefield_value(instant)
-    is_live, values = within("source_id", live)
-    then = f"({is_live} AND received_at < %s AND (superseded_at IS NULL OR superseded_at >= %s))"
-    return f"((NOT {is_live} AND superseded_at IS NULL) OR {then})", [*values, *values, at, at]
+    adapt = connection.ops.adapt_datetimefield_value
+    told = "(" + " OR ".join(["(source_id = %s AND occurred_at >= %s)"] * len(live)) + ")"
+    values = [value for source, since in live for value in (source, adapt(since))]
+    at = adapt(instant)
+    then = f"({told} AND received_at < %s AND (superseded_at IS NULL OR superseded_at >= %s))"
+    return f"((NOT {told} AND superseded_at IS NULL) OR {then})", [*values, *values, at, at]
 
 
 def _of_kinds(where: str, values: list[object], kinds: Sequence[int]) -> tuple[str, list[object]]:

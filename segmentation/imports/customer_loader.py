@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
 import polars as pl
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils.translation import gettext as _
 
 from segmentation import attributes, identities, ingest
@@ -20,11 +20,28 @@ from segmentation.imports.plan import Plan
 from segmentation.imports.problems import Reject
 from segmentation.imports.rejects import SHOWN
 from segmentation.imports.tables import LINE
-from segmentation.models import AttributeDefinition, Consent, EventSource
-from segmentation.normal import EARLIEST, PROFILE_LIMITS, NormalConsent, NormalCustomer, customer_problem
+from segmentation.models import (
+    AttributeDefinition,
+    AttributeValue,
+    Consent,
+    ContactData,
+    Customer,
+    CustomerIdentity,
+    EventSource,
+)
+from segmentation.normal import (
+    EARLIEST,
+    PROFILE_LIMITS,
+    PURPOSES,
+    NormalConsent,
+    NormalCustomer,
+    customer_problem,
+)
 
 ROWS_A_CHUNK = 10_000
-_PIECE = 500
+TABLES = (Customer, CustomerIdentity, ContactData, Consent, AttributeValue)
+# SQLite lets one process write at a time: see event_loader.LINES_A_PIECE.
+_PIECE = {"sqlite": 500, "postgresql": 2_000}
 _TIMES = ("signed_up_at", "updated_at", "marketing_consent_at", "profiling_consent_at")
 _WORDS = {
     **dict.fromkeys(
@@ -74,8 +91,8 @@ class CustomerLoader:
             with transaction.atomic():
                 self.definitions = {item.slug: self._define(item, raw) for item in self.mapping.attributes}
         rows = self._typed(raw)
-        for start in range(0, len(rows), _PIECE):
-            yield self._store(rows.slice(start, _PIECE).to_dicts())
+        for piece in rows.iter_slices(_PIECE[connection.vendor]):
+            yield self._store(piece.to_dicts())
 
     def _define(self, item: AttributeMapping, raw: pl.DataFrame) -> AttributeDefinition:
         """The definition of a mapped column; what the mapping does not say is read off the first lines."""
@@ -153,7 +170,7 @@ class CustomerLoader:
             ids, new = identities.find_or_create_many(self.mapping.namespace, accepted)
             people = {ids[reference]: person for reference, person in accepted.items()}
             changed = new | ingest.record_people(people, source=self.source, received_at=self.received_at)
-            grow_versions(changed)
+            grow_versions(changed - new)  # nothing was computed yet from somebody new
         loaded.lines = len(changed)
         loaded.repeated_lines = len(people) - len(changed)
         loaded.customers_created = len(new)
@@ -163,21 +180,21 @@ class CustomerLoader:
         """Raises ValueError with a sentence."""
         for name in _TIMES:
             _check_time(row, name)
+        texts: dict[str, Any] = {name: row.get(name) or "" for name in PROFILE_LIMITS}
         customer = NormalCustomer(
             reference=row["customer"] or "",
             birthday=_birthday(row.get("birthday")),
             signed_up_at=row.get("signed_up_at"),
             updated_at=row.get("updated_at"),
             consents=tuple(self._consents(row)),
+            **texts,
         )
-        texts: dict[str, Any] = {name: row.get(name) or "" for name in PROFILE_LIMITS}
-        customer = replace(customer, **texts)
         if problem := customer_problem(customer):
             raise ValueError(problem)
         return customer
 
     def _consents(self, row: Mapping[str, Any]) -> Iterator[NormalConsent]:
-        for purpose in Consent.Purpose.values:
+        for purpose in PURPOSES:
             word = row.get(f"{purpose}_consent")
             if not word:
                 continue

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 import polars as pl
 from cryptography.fernet import Fernet
-from django.db import connection, models, transaction
+from django.db import IntegrityError, connection, transaction
 from django.utils.translation import gettext as _
 
 from segmentation import bulk, contacts, crypto, due, identities, products
@@ -16,11 +16,21 @@ from segmentation.batches import batches
 from segmentation.imports import grouping
 from segmentation.imports.problems import Reject
 from segmentation.imports.reconcile import News, reconcile
-from segmentation.models import Customer, Event, EventItem, EventSource, EventText
+from segmentation.locks import lock_customers
+from segmentation.models import (
+    ContactData,
+    Customer,
+    CustomerIdentity,
+    Event,
+    EventItem,
+    EventSource,
+    EventText,
+)
 from segmentation.normal import MAX_UNITS
 
 # SQLite lets one process write at a time: pieces stay well under the 200 ms that others may have to wait.
 LINES_A_PIECE = {"sqlite": 6_000, "postgresql": 40_000}
+TABLES = (Event, EventItem, EventText, Customer, CustomerIdentity, ContactData)
 _CUSTOMERS_AT_ONCE = 2_000
 _EVENT_COLUMNS = {
     "id": "id", "customer_id": "customer_id", "kind": "kind", "occurred_at": "at", "received_at": "received_at",
@@ -125,16 +135,13 @@ class EventLoader:
         """Events, then the lines and texts of those that were really inserted."""
         replaced = pl.lit(self.received_at, dtype=pl.Datetime("us", "UTC"))
         events = news.events.with_columns(
-            id=pl.Series(allocate_ids(Event, len(news.events)), dtype=pl.Int64),
+            id=pl.Series(bulk.new_ids(Event, len(news.events)), dtype=pl.Int64),
             received_at=replaced,
             source_id=pl.lit(self.source.pk),
             superseded_at=pl.when("is_old").then(replaced),
             order=pl.col("order").fill_null(""),
         )
-        rows = events.select(**_EVENT_COLUMNS)
-        if bulk.insert(Event, list(_EVENT_COLUMNS), rows, on_conflict="ignore") < len(rows):
-            present = bulk.values_in(Event.objects.all(), rows["id"].to_list(), "id", by="id")
-            events = events.filter(pl.col("id").is_in([key for (key,) in present]))
+        events = _inserted(events)
         for part in batches(news.replaced):
             Event.objects.filter(pk__in=part).update(superseded_at=self.received_at)
         items = (
@@ -143,10 +150,9 @@ class EventLoader:
             .select("event_id", "product_id", "quantity", "amount_minor")
         )
         bulk.insert(EventItem, items.columns, items)
+        said = _texts_of(news.grown) | sealed
         texts = [
-            (key, sealed[number])
-            for key, number in events.select("id", "event").iter_rows()
-            if number in sealed
+            (key, said[number]) for key, number in events.select("id", "event").iter_rows() if number in said
         ]
         bulk.insert(EventText, ["event_id", "sealed"], texts)
         return events
@@ -157,12 +163,27 @@ class EventLoader:
         if spoken.is_empty():
             return {}
         with transaction.atomic():
+            # Whoever writes these customers' contact data meanwhile makes the same keys.
+            lock_customers(spoken["customer_id"].to_list())
             keys = contacts.data_keys(spoken["customer_id"].to_list())
         boxes = {customer_id: Fernet(crypto.decrypt(key)) for customer_id, key in keys.items()}
         return {
             event: boxes[customer_id].encrypt(text.encode())
             for event, customer_id, text in spoken.iter_rows()
         }
+
+
+def _inserted(events: pl.DataFrame) -> pl.DataFrame:
+    """The events that are stored now: all of them, unless another worker stored one of the facts meanwhile."""
+    rows = events.select(**_EVENT_COLUMNS)
+    try:
+        with transaction.atomic():
+            bulk.insert(Event, rows.columns, rows)
+    except IntegrityError:
+        bulk.insert(Event, rows.columns, rows, on_conflict="ignore")
+        present = bulk.values_in(Event.objects.all(), rows["id"].to_list(), "id", by="id")
+        return events.filter(pl.col("id").is_in([key for (key,) in present]))
+    return events
 
 
 def store_products(seen: pl.DataFrame) -> pl.DataFrame:
@@ -179,21 +200,6 @@ def store_products(seen: pl.DataFrame) -> pl.DataFrame:
         schema={"product": pl.String, "product_id": pl.Int64, "mask": pl.Int64},
         orient="row",
     )
-
-
-def allocate_ids(model: type[models.Model], count: int) -> Sequence[int]:
-    """Primary keys nobody else gets. Needs a transaction (on SQLite: the one that writes)."""
-    table = model._meta.db_table
-    with connection.cursor() as cursor:
-        if connection.vendor == "sqlite":
-            cursor.execute("SELECT seq FROM sqlite_sequence WHERE name = %s", [table])
-            row = cursor.fetchone()
-            first = (row[0] if row else 0) + 1
-            return range(first, first + count)
-        cursor.execute(
-            "SELECT nextval(pg_get_serial_sequence(%s, 'id')) FROM generate_series(1, %s)", [table, count]
-        )
-        return [key for (key,) in cursor.fetchall()]
 
 
 def _texts_of(grown: Mapping[int, int]) -> dict[int, bytes]:
@@ -218,7 +224,9 @@ def _fill_profiles(events: pl.DataFrame) -> None:
 
 def _fill(name: str, value: str, customer_ids: Iterable[int]) -> None:
     for part in batches(list(customer_ids)):
-        Customer.objects.filter(pk__in=part, **{name: ""}).update(**{name: value})
+        with transaction.atomic():
+            lock_customers(part)
+            Customer.objects.filter(pk__in=part, **{name: ""}).update(**{name: value})
 
 
 def _absurd(line: int) -> Reject:

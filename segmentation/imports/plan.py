@@ -11,6 +11,7 @@ from typing import Any
 from django.conf import settings
 from django.utils.translation import gettext as _
 
+from segmentation import stored_files
 from segmentation.imports import mapping as mappings
 from segmentation.imports import presets
 from segmentation.imports.mapping import CustomerMapping, EventMapping
@@ -37,7 +38,7 @@ class Request:
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "file": str(self.path.resolve()),
+            "file": stored_files.reference(self.path),
             "preset": self.preset,
             "mapping": self.mapping,
             "currency": self.currency,
@@ -49,7 +50,7 @@ class Request:
     @classmethod
     def from_json(cls, kind: str, content: Mapping[str, Any]) -> Request:
         return cls(
-            path=Path(content["file"]),
+            path=stored_files.located(content["file"]),
             kind=kind,
             preset=content["preset"],
             mapping=content["mapping"],

@@ -11,10 +11,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from segmentation import leases
+from segmentation import leases, stored_files
 from segmentation.imports import customer_loader, event_loader, plan, rejects
 from segmentation.imports.money import Money
 from segmentation.imports.normalise import Normaliser
@@ -24,10 +25,11 @@ from segmentation.imports.report import ImportReport
 from segmentation.imports.staging import Staging
 from segmentation.jobs import Job, enqueue
 from segmentation.models import EventSource, ImportRun, Shop
+from segmentation.upkeep import Upkeep
 
 ROWS_A_CHUNK = 50_000
-LEASE = timedelta(minutes=5)
 RENEW_SECONDS = 1.0
+RETRY_AFTER = timedelta(seconds=15)
 # More customers than this wait for the next classification run instead of being rescored one by one.
 MOST_DUE = 1_000
 _READING_SHARE = 0.3
@@ -39,7 +41,7 @@ def run(request: Request, *, on_progress: OnProgress | None = None, requested_by
     """Import a file now. Raises ImportProblem before anything is written when it cannot be read at all."""
     prepared = plan.prepare(request, shop=Shop.get())
     row = _new_row(request, prepared, requested_by)
-    claimed = leases.claim(ImportRun.objects.filter(pk=row.pk), lease=LEASE)
+    claimed = leases.claim(ImportRun.objects.filter(pk=row.pk))
     return _perform(claimed[0], prepared, on_progress)
 
 
@@ -57,17 +59,19 @@ def work(import_run_id: int) -> ImportReport | None:
     A file that cannot be read is told on the row. An import that was cut off is done again from its
     beginning: what it stored is known, so nothing doubles.
     """
-    claimed = leases.claim(ImportRun.objects.filter(pk=import_run_id), lease=LEASE)
+    claimed = leases.claim(ImportRun.objects.filter(pk=import_run_id))
     if not claimed:
         return None
     row = claimed[0]
     try:
-        prepared = plan.prepare(Request.from_json(row.kind, row.mapping), shop=Shop.get())
+        # Fetching a large upload may outlast the claim.
+        with leases.kept([row]):
+            prepared = plan.prepare(Request.from_json(row.kind, row.mapping), shop=Shop.get())
     except ImportProblem as problem:
         leases.fail(row, str(problem))
         return None
     try:
-        return _perform(row, prepared, None)
+        return _perform(row, prepared, None, is_job=True)
     except ImportProblem:
         return None  # told on the row
 
@@ -88,7 +92,7 @@ class _Journal:
         now = time.monotonic()
         if now - self.told_at >= RENEW_SECONDS:
             self.told_at = now
-            leases.renew(self.row, lease=LEASE, progress=share, note=doing)
+            leases.renew(self.row, progress=share, note=doing)
 
     def counts(self) -> dict[str, Any]:
         report = self.report
@@ -100,17 +104,19 @@ class _Journal:
             "rows_rejected": report.rows_rejected,
             "events_created": report.events_created,
             "customers_created": report.customers_created,
-            "rejects_file": str(report.rejects_file or ""),
+            "rejects_file": stored_files.reference(report.rejects_file) if report.rejects_file else "",
         }
 
 
-def _perform(row: ImportRun, prepared: Plan, on_progress: OnProgress | None) -> ImportReport:
+def _perform(
+    row: ImportRun, prepared: Plan, on_progress: OnProgress | None, *, is_job: bool = False
+) -> ImportReport:
     started = time.perf_counter()
     report = ImportReport(file=row.file_name, run_id=row.pk)
     journal = _Journal(row, report, on_progress)
     received_at = timezone.now()
     target = rejects.RejectsFile(prepared.request.rejects or plan.default_rejects(row))
-    with _ended(journal):
+    with _ended(journal, is_job=is_job), leases.kept([row]):
         try:
             if prepared.events is not None:
                 _import_events(prepared, journal, target, received_at)
@@ -121,6 +127,7 @@ def _perform(row: ImportRun, prepared: Plan, on_progress: OnProgress | None) -> 
             report.rows_rejected = target.count
             report.reject_reasons = target.reasons
             report.rejects_file = target.path if target.count else None
+            _keep_rejects(prepared, report)
             report.seconds = time.perf_counter() - started
         if report.rows_read == 0:
             raise ImportProblem(_("%(file)s has column headings but no lines.") % {"file": row.file_name})
@@ -142,11 +149,17 @@ def _perform(row: ImportRun, prepared: Plan, on_progress: OnProgress | None) -> 
 
 
 @contextmanager
-def _ended(journal: _Journal) -> Iterator[None]:
-    """The row says how it ended, whatever happens."""
+def _ended(journal: _Journal, *, is_job: bool) -> Iterator[None]:
+    """The row says how it ended, whatever happens. A job waits for a database or a disk that comes back."""
     try:
         yield
     except leases.LeaseLost:
+        raise
+    except (OperationalError, InterfaceError) as error:
+        if is_job:
+            leases.fail_or_retry(journal.row, str(error), after=RETRY_AFTER)
+        else:
+            leases.fail(journal.row, str(error), **journal.counts())
         raise
     except (leases.Cancelled, KeyboardInterrupt):
         leases.cancel(journal.row, **journal.counts())
@@ -176,13 +189,15 @@ def _import_events(
             products=event_loader.store_products(staging.products()),
         )
         journal.report.customers_touched = staging.customers
-        done = 0
+        done, upkeep = 0, Upkeep(event_loader.TABLES)
         for lines in staging.read():
             for loaded in loader.load(lines):
                 _count(journal.report, loaded, target)
+                upkeep.changed(loaded.lines)
                 done += loaded.lines + loaded.repeated_lines + len(loaded.rejects)
                 share = _READING_SHARE + (1 - _READING_SHARE) * done / max(staging.lines, 1)
                 journal.tell(share, _("storing events"))
+        upkeep.end()
 
 
 def _stage(
@@ -213,13 +228,16 @@ def _import_customers(
     prepared: Plan, journal: _Journal, target: rejects.RejectsFile, received_at: datetime
 ) -> None:
     loader = customer_loader.CustomerLoader.of(prepared, source=_source(prepared), received_at=received_at)
+    upkeep = Upkeep(customer_loader.TABLES)
     for chunk in prepared.table.chunks(customer_loader.ROWS_A_CHUNK):
         journal.report.rows_read += len(chunk.frame) + len(chunk.rejects)
         target.add(chunk.rejects)
         for loaded in loader.load(chunk.frame):
             _count(journal.report, loaded, target)
+            upkeep.changed(loaded.lines)
             journal.report.customers_touched += loaded.lines
             journal.tell(chunk.done, _("storing customers"))
+    upkeep.end()
 
 
 def _count(report: ImportReport, loaded: event_loader.Loaded, target: rejects.RejectsFile) -> None:
@@ -232,6 +250,12 @@ def _count(report: ImportReport, loaded: event_loader.Loaded, target: rejects.Re
 
 def _source(prepared: Plan) -> EventSource:
     return EventSource.objects.get_or_create(slug=prepared.source)[0]
+
+
+def _keep_rejects(prepared: Plan, report: ImportReport) -> None:
+    """Where the list was not asked for at a place, staff get it from the console, on whatever machine that runs."""
+    if report.rejects_file is not None and prepared.request.rejects is None:
+        stored_files.keep(report.rejects_file)
 
 
 def _new_row(request: Request, prepared: Plan, requested_by: Any) -> ImportRun:

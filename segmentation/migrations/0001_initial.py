@@ -9,6 +9,25 @@ from django.conf import settings
 from django.db import migrations, models
 
 
+def leave_room_for_updates(apps, schema_editor):
+    """Every run rewrites these tables whole: in half-full pages the new rows need no new index entries."""
+    if schema_editor.connection.vendor == 'postgresql':
+        for model in ('Score', 'CustomerFeatures'):
+            table = schema_editor.quote_name(apps.get_model('segmentation', model)._meta.db_table)
+            schema_editor.execute(f'ALTER TABLE {table} SET (fillfactor = 50)')
+
+
+def keep_events_readable(apps, schema_editor):
+    """Index-only scans need a fresh visibility map: look after 2 % of new rows, not after the usual 20."""
+    if schema_editor.connection.vendor == 'postgresql':
+        for model in ('Event', 'EventItem'):
+            table = schema_editor.quote_name(apps.get_model('segmentation', model)._meta.db_table)
+            schema_editor.execute(
+                f'ALTER TABLE {table} SET (autovacuum_vacuum_insert_scale_factor = 0.02, '
+                'autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02)'
+            )
+
+
 class Migration(migrations.Migration):
 
     initial = True
@@ -73,7 +92,7 @@ class Migration(migrations.Migration):
                 ('scored_as_of', models.DateField(blank=True, null=True, verbose_name='scored as of')),
                 ('scored_version', models.BigIntegerField(default=-1, editable=False)),
                 ('abstain_reason', models.CharField(blank=True, max_length=64, verbose_name='why no score')),
-                ('merged_into', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='merged_from', to='segmentation.customer', verbose_name='merged into')),
+                ('merged_into', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='merged_from', to='segmentation.customer', verbose_name='merged into')),
             ],
             options={
                 'verbose_name': 'customer',
@@ -111,7 +130,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('slug', models.SlugField(max_length=64, unique=True, verbose_name='short name')),
-                ('is_live', models.BooleanField(default=False, verbose_name='live')),
+                ('live_since', models.DateTimeField(blank=True, null=True, verbose_name='live since')),
             ],
             options={
                 'verbose_name': 'event source',
@@ -294,6 +313,7 @@ class Migration(migrations.Migration):
                 ('content', models.BinaryField()),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('customer', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='snapshots', to='segmentation.customer')),
+                ('policy', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='segmentation.policyversion')),
             ],
         ),
         migrations.CreateModel(
@@ -312,6 +332,7 @@ class Migration(migrations.Migration):
                 ('device', models.CharField(default='cpu', max_length=32, verbose_name='device')),
                 ('artifact_sha256', models.CharField(max_length=64, verbose_name='artifact hash')),
                 ('artifact_bytes', models.PositiveBigIntegerField(default=0, verbose_name='artifact size')),
+                ('artifact_deleted_at', models.DateTimeField(blank=True, null=True, verbose_name='model file deleted')),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), verbose_name='created')),
                 ('members', models.ManyToManyField(blank=True, related_name='member_of', to='segmentation.modelversion', verbose_name='members')),
             ],
@@ -331,6 +352,19 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'model slot',
                 'verbose_name_plural': 'model slots',
+            },
+        ),
+        migrations.CreateModel(
+            name='StoredFileChunk',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', models.CharField(max_length=400)),
+                ('number', models.PositiveIntegerField()),
+                ('content', models.BinaryField()),
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+            ],
+            options={
+                'constraints': [models.UniqueConstraint(fields=('name', 'number'), name='file_chunk_is_stored_once')],
             },
         ),
         migrations.CreateModel(
@@ -368,7 +402,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='customer',
             name='current_offer',
-            field=models.ForeignKey(blank=True, db_constraint=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='segmentation.offer', verbose_name='current offer'),
+            field=models.ForeignKey(blank=True, db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='segmentation.offer', verbose_name='current offer'),
         ),
         migrations.CreateModel(
             name='Decision',
@@ -380,10 +414,10 @@ class Migration(migrations.Migration):
                 ('priority', models.PositiveSmallIntegerField(choices=[(1, 'Low'), (2, 'Normal'), (3, 'High'), (4, 'Urgent')], default=2, verbose_name='service priority')),
                 ('verdicts', models.BinaryField()),
                 ('decided_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), verbose_name='decided')),
-                ('campaign', models.ForeignKey(blank=True, db_constraint=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='segmentation.campaign', verbose_name='campaign')),
+                ('campaign', models.ForeignKey(blank=True, db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='segmentation.campaign', verbose_name='campaign')),
                 ('customer', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='decisions', to='segmentation.customer')),
                 ('snapshot', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='segmentation.inputsnapshot')),
-                ('offer', models.ForeignKey(blank=True, db_constraint=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='segmentation.offer', verbose_name='offer')),
+                ('offer', models.ForeignKey(blank=True, db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='segmentation.offer', verbose_name='offer')),
                 ('policy', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='segmentation.policyversion')),
             ],
             options={
@@ -396,7 +430,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('external_id', models.CharField(max_length=128, unique=True, verbose_name='product id')),
-                ('name', models.CharField(blank=True, max_length=300, verbose_name='name')),
+                ('name', models.CharField(blank=True, db_index=True, max_length=300, verbose_name='name')),
                 ('first_seen_at', models.DateTimeField(blank=True, null=True, verbose_name='first seen')),
                 ('category', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='products', to='segmentation.category', verbose_name='category')),
             ],
@@ -601,6 +635,21 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='FeaturePortrait',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('as_of', models.DateField(verbose_name='as of')),
+                ('catalogue_version', models.CharField(max_length=32)),
+                ('customers', models.PositiveIntegerField(verbose_name='customers')),
+                ('data', models.JSONField(help_text='By feature: see segmentation/features/portrait.py.', verbose_name='numbers')),
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), verbose_name='created')),
+            ],
+            options={
+                'verbose_name': 'feature portrait',
+                'verbose_name_plural': 'features',
+            },
+        ),
+        migrations.CreateModel(
             name='ShopContext',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -758,7 +807,7 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'audit entry',
                 'verbose_name_plural': 'audit entries',
-                'indexes': [models.Index(fields=['object_type', 'object_id', 'id'], name='audit_by_object')],
+                'indexes': [models.Index(fields=['object_type', 'object_id', 'id'], name='audit_by_object'), models.Index(fields=['object_id', 'id'], name='audit_by_object_id'), models.Index(fields=['action', 'id'], name='audit_by_action')],
             },
         ),
         migrations.CreateModel(
@@ -865,7 +914,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='event',
-            index=models.Index(fields=['customer', 'occurred_at', 'id'], name='event_by_customer_time'),
+            index=models.Index(fields=['customer', 'occurred_at', 'id'], include=['kind', 'received_at', 'source', 'superseded_at', 'amount_minor', 'discount_minor', 'quantity', 'line_count', 'category_mask', 'rating'], name='event_by_customer_time'),
         ),
         migrations.AddConstraint(
             model_name='event',
@@ -914,6 +963,22 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='customer',
             index=models.Index(fields=['last_order_at', 'id'], name='customer_by_last_order'),
+        ),
+        migrations.AddIndex(
+            model_name='customer',
+            index=models.Index(condition=models.Q(('merged_into__isnull', False)), fields=['merged_into'], name='customer_by_survivor'),
+        ),
+        migrations.AddIndex(
+            model_name='customer',
+            index=models.Index(condition=models.Q(('current_offer__isnull', False)), fields=['current_offer'], name='customer_by_offer'),
+        ),
+        migrations.AddIndex(
+            model_name='decision',
+            index=models.Index(condition=models.Q(('campaign__isnull', False)), fields=['campaign'], name='decision_by_campaign'),
+        ),
+        migrations.AddIndex(
+            model_name='decision',
+            index=models.Index(condition=models.Q(('offer__isnull', False)), fields=['offer'], name='decision_by_offer'),
         ),
         migrations.AddConstraint(
             model_name='customer',
@@ -995,4 +1060,6 @@ class Migration(migrations.Migration):
             model_name='servicepriority',
             index=models.Index(fields=['level', 'since'], name='service_priority_by_level'),
         ),
+        migrations.RunPython(leave_room_for_updates, migrations.RunPython.noop),
+        migrations.RunPython(keep_events_readable, migrations.RunPython.noop),
     ]

@@ -30,6 +30,7 @@ from segmentation.ml.schema import (
 from segmentation.ml.threads import one_thread
 from segmentation.ml.trainer import EpochLoss, Trainer, repeatable
 from segmentation.ml.ziln import merge_members
+from segmentation.stages import stage
 
 
 class NeuralEstimator:
@@ -73,6 +74,7 @@ class NeuralEstimator:
         self.history_ = trainer.history_
         return self
 
+    @stage("network")
     def predict(self, frame: Frame) -> Prediction:
         encoded = self.preprocessor_.transform(frame.x)
         with one_thread(), torch.inference_mode():

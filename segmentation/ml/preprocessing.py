@@ -57,9 +57,8 @@ class NumericScale:
         edge = 0.5 / len(known)
         return cls(knots, np.clip(ndtri(np.clip(middle, edge, 1 - edge)), -CLIP, CLIP), indicator)
 
-    def apply(self, values: np.ndarray) -> np.ndarray:
-        scaled = np.interp(values, self.knots, self.quantiles)
-        return np.where(np.isfinite(values), scaled, 0.0)
+    def apply(self, values: np.ndarray, missing: np.ndarray) -> np.ndarray:
+        return np.where(missing, 0.0, np.interp(values, self.knots, self.quantiles))
 
 
 @dataclass(frozen=True)
@@ -97,15 +96,17 @@ class Preprocessor:
 
     def transform(self, x: pl.DataFrame) -> Encoded:
         check_columns(x, self.columns)
-        numeric = np.empty((x.height, len(self.numeric_sources)), dtype=np.float32)
+        values = matrix(x, list(self.scales))
+        missing = ~np.isfinite(values)
+        # Column by column in memory while it is filled column by column.
+        numeric = np.empty((x.height, len(self.numeric_sources)), dtype=np.float32, order="F")
         extra = len(self.scales)
-        for position, (name, scale) in enumerate(self.scales.items()):
-            values = numbers(x, name)
-            numeric[:, position] = scale.apply(values)
+        for position, scale in enumerate(self.scales.values()):
+            numeric[:, position] = scale.apply(values[:, position], missing[:, position])
             if scale.indicator:
-                numeric[:, extra] = ~np.isfinite(values)
+                numeric[:, extra] = missing[:, position]
                 extra += 1
-        return Encoded(numeric=numeric, categorical=self.category_codes(x))
+        return Encoded(numeric=np.ascontiguousarray(numeric), categorical=self.category_codes(x))
 
     def category_codes(self, x: pl.DataFrame) -> np.ndarray:
         """(n, c) int64 indices; categories not seen in training, and nulls, are UNKNOWN."""
@@ -154,17 +155,26 @@ class Preprocessor:
 
 
 def check_columns(x: pl.DataFrame, columns: Sequence[Column]) -> None:
-    absent = [column.name for column in columns if column.name not in x.columns]
+    present = set(x.columns)
+    absent = [column.name for column in columns if column.name not in present]
     if absent:
         raise LearningError(f"The frame lacks columns this model needs: {', '.join(absent)}.")
 
 
 def numbers(x: pl.DataFrame, name: str) -> np.ndarray:
     """(n,) float64 of a numeric or boolean column, NaN where null."""
-    try:
-        return x[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
-    except pl.exceptions.InvalidOperationError as error:
-        raise LearningError(f"The column {name} should hold numbers, it holds text.") from error
+    return matrix(x, [name])[:, 0]
+
+
+def matrix(x: pl.DataFrame, names: Sequence[str]) -> np.ndarray:
+    """(n, p) float64 of numeric or boolean columns, NaN where null; each column is contiguous."""
+    kinds = x.schema
+    texts = [name for name in names if kinds[name] == pl.String]
+    if texts:
+        raise LearningError(f"The column {texts[0]} should hold numbers, it holds text.")
+    if not names:
+        return np.empty((x.height, 0))
+    return x.select(pl.col(names).cast(pl.Float64).fill_null(np.nan)).to_numpy(order="fortran")
 
 
 def _vocabulary(values: pl.Series) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
@@ -129,9 +129,6 @@ class Frame:
             labels={name: values[positions] for name, values in self.labels.items()},
             groups={name: values[positions] for name, values in self.groups.items()},
         )
-
-    def without_labels(self) -> Frame:
-        return replace(self, labels={})
 
     @staticmethod
     def concat(frames: Sequence[Frame]) -> Frame:

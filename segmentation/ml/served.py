@@ -46,22 +46,20 @@ class ServedModel:
         self.calibrators = {}
         return self.fit_rules(valid)
 
-    def fit_rules(self, valid: Frame, *, population: Frame | None = None, power: float = POWER) -> Self:
+    def fit_rules(self, valid: Frame, *, power: float = POWER) -> Self:
         """One rule for each multiclass target, chosen on `valid` rows, which were not learned from.
 
-        `population` (no labels are read) is whom the model will decide on, at the latest cutoff: the
-        rule's prior is its mean prediction there, so a season in which more customers buy does not
-        count as a surprise. Without it the prior is that of `valid`.
+        The rule's prior is the mean prediction at the last of their days, the nearest to whoever the model will
+        decide on that is known by then.
         """
         self.rules = {}
+        last = valid.cutoffs == valid.cutoffs.max()
         prediction = self.predict(valid)
-        served = None if population is None else self.predict(population)
         for target in self.targets:
-            if target.kind == "multiclass":
-                labels = np.asarray(valid.labels[target.name])
-                rule = choose_rule(target, prediction[target.name], labels, power=power)
-                latest = None if served is None else served[target.name].probabilities
-                self.rules[target.name] = rule if latest is None else rule.with_prior_of(latest)
+            answer = prediction[target.name]
+            if target.kind == "multiclass" and answer.probabilities is not None:
+                rule = choose_rule(target, answer, np.asarray(valid.labels[target.name]), power=power)
+                self.rules[target.name] = rule.with_prior_of(answer.probabilities[last])
         return self
 
     def calibrate(self, fit_on: Frame, check_on: Frame) -> tuple[CalibrationVerdict, ...]:

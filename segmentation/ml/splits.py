@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 import numpy as np
+import polars as pl
 
 from segmentation.ml.schema import Frame, LearningError
 
@@ -21,14 +22,19 @@ class Origin:
 
 def origin(cutoffs: Iterable[date], test: date, *, horizon_days: int) -> Origin:
     """The cutoffs whose label window [cutoff, cutoff + horizon) is over at the test cutoff."""
-    horizon = timedelta(days=horizon_days)
-    train = tuple(cutoff for cutoff in sorted(set(cutoffs)) if cutoff + horizon <= test)
+    train = complete_by(test, cutoffs, horizon_days=horizon_days)
     if not train:
         raise LearningError(
             f"No training cutoff has its {horizon_days} days of labels complete by {test}. "
             "Choose a later test date or add older data."
         )
     return Origin(train=train, test=test)
+
+
+def complete_by(day: date, cutoffs: Iterable[date], *, horizon_days: int) -> tuple[date, ...]:
+    """The cutoffs whose whole label window lies before `day`, oldest first."""
+    horizon = timedelta(days=horizon_days)
+    return tuple(cutoff for cutoff in sorted(set(cutoffs)) if cutoff + horizon <= day)
 
 
 def rows_at(frame: Frame, cutoffs: Iterable[date]) -> Frame:
@@ -58,9 +64,25 @@ def hold_out_customers(frame: Frame, share: float, *, salt: int = 0) -> tuple[Fr
     return frame.take(~held), frame.take(held)
 
 
+def require_apart(train: Frame, test: Frame) -> None:
+    """Raises LearningError when a row, a customer at a cutoff, is on both sides: it would be asked what it told."""
+    shared = _keys(train).join(_keys(test), on=["customer", "cutoff"], how="semi").height
+    if shared:
+        raise LearningError(
+            f"{shared} rows are on both sides of a split, so figures would be too good. No model was stored."
+        )
+
+
 def shared_rows(train: Frame, test: Frame) -> int:
-    """Test rows whose features and labels repeat a training row: many of them mean a leak."""
+    """Test rows whose features and labels repeat a training row: many of them mean a leak.
+
+    Other customers may look the same by chance, above all in a table with few columns, so this is told, not refused.
+    """
     return int(np.isin(_fingerprints(test), _fingerprints(train)).sum())
+
+
+def _keys(frame: Frame) -> pl.DataFrame:
+    return pl.DataFrame({"customer": frame.ids, "cutoff": frame.cutoffs.astype("datetime64[D]")})
 
 
 def _fingerprints(frame: Frame) -> np.ndarray:

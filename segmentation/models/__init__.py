@@ -30,7 +30,8 @@ from segmentation.models.events import (
     ImportRun,
     Product,
 )
-from segmentation.models.features import CustomerFeatures, DueCustomer, ShopContext
+from segmentation.models.features import CustomerFeatures, DueCustomer, FeaturePortrait, ShopContext
+from segmentation.models.files import StoredFileChunk
 from segmentation.models.leased import Leased, LeaseState
 from segmentation.models.modeling import (
     ArtifactChunk,
@@ -70,6 +71,7 @@ __all__ = [
     "EventSource",
     "EventText",
     "ExchangeRate",
+    "FeaturePortrait",
     "HoldoutGroup",
     "ImportRun",
     "InputSnapshot",
@@ -94,6 +96,7 @@ __all__ = [
     "ServicePriorityRule",
     "Shop",
     "ShopContext",
+    "StoredFileChunk",
     "Target",
     "TrainingRun",
     "TrainingRunTarget",

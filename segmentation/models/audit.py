@@ -32,7 +32,11 @@ class AuditEntry(models.Model):
     class Meta:
         verbose_name = _("audit entry")
         verbose_name_plural = _("audit entries")
-        indexes = [models.Index(fields=["object_type", "object_id", "id"], name="audit_by_object")]
+        indexes = [
+            models.Index(fields=["object_type", "object_id", "id"], name="audit_by_object"),
+            models.Index(fields=["object_id", "id"], name="audit_by_object_id"),
+            models.Index(fields=["action", "id"], name="audit_by_action"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.action} {self.object_type} {self.object_id}"

@@ -280,6 +280,7 @@ class Decision(models.Model):
         on_delete=models.SET_NULL,
         related_name="+",
         db_constraint=False,
+        db_index=False,
     )
     offer = models.ForeignKey(
         Offer,
@@ -289,6 +290,7 @@ class Decision(models.Model):
         on_delete=models.SET_NULL,
         related_name="+",
         db_constraint=False,
+        db_index=False,
     )
     priority = models.PositiveSmallIntegerField(
         _("service priority"), choices=PriorityLevel, default=PriorityLevel.NORMAL
@@ -303,6 +305,12 @@ class Decision(models.Model):
             models.UniqueConstraint(
                 fields=["customer", "input_version", "policy"], name="decided_once_an_input_and_policy"
             )
+        ]
+        indexes = [
+            models.Index(
+                fields=["campaign"], name="decision_by_campaign", condition=models.Q(campaign__isnull=False)
+            ),
+            models.Index(fields=["offer"], name="decision_by_offer", condition=models.Q(offer__isnull=False)),
         ]
 
     def __str__(self) -> str:

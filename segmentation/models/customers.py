@@ -30,6 +30,7 @@ class Customer(models.Model):
         blank=True,
         on_delete=models.PROTECT,
         related_name="merged_from",
+        db_index=False,
     )
     input_version = models.BigIntegerField(default=0, editable=False)
     is_profiled = models.BooleanField(_("profiled"), default=True)
@@ -54,6 +55,7 @@ class Customer(models.Model):
         on_delete=models.SET_NULL,
         related_name="+",
         db_constraint=False,
+        db_index=False,
     )
     scored_as_of = models.DateField(_("scored as of"), null=True, blank=True)
     scored_version = models.BigIntegerField(default=-1, editable=False)
@@ -69,6 +71,16 @@ class Customer(models.Model):
             models.Index(fields=["priority", "id"], name="customer_by_priority"),
             models.Index(fields=["country", "id"], name="customer_by_country"),
             models.Index(fields=["last_order_at", "id"], name="customer_by_last_order"),
+            models.Index(
+                fields=["merged_into"],
+                name="customer_by_survivor",
+                condition=models.Q(merged_into__isnull=False),
+            ),
+            models.Index(
+                fields=["current_offer"],
+                name="customer_by_offer",
+                condition=models.Q(current_offer__isnull=False),
+            ),
         ]
         constraints = [
             models.CheckConstraint(

@@ -51,6 +51,23 @@ class CustomerFeatures(models.Model):
         return f"features of customer {self.customer_id} as of {self.as_of}"
 
 
+class FeaturePortrait(models.Model):
+    """How the features are spread over a sample of customers, drawn when everybody was last classified; one row."""
+
+    as_of = models.DateField(_("as of"))
+    catalogue_version = models.CharField(max_length=32)
+    customers = models.PositiveIntegerField(_("customers"))
+    data = models.JSONField(_("numbers"), help_text=_("By feature: see segmentation/features/portrait.py."))
+    created_at = models.DateTimeField(_("created"), db_default=Now())
+
+    class Meta:
+        verbose_name = _("feature portrait")
+        verbose_name_plural = _("features")
+
+    def __str__(self) -> str:
+        return f"{self.as_of}"
+
+
 class DueCustomer(Leased):
     """Something changed for this customer: rescore. `generation` grows with each change while it waits."""
 

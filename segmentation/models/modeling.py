@@ -133,6 +133,8 @@ class ModelVersion(models.Model):
     device = models.CharField(_("device"), max_length=32, default="cpu")
     artifact_sha256 = models.CharField(_("artifact hash"), max_length=64)
     artifact_bytes = models.PositiveBigIntegerField(_("artifact size"), default=0)
+    # Retention took the files; the row and its figures stay (segmentation/retention.py).
+    artifact_deleted_at = models.DateTimeField(_("model file deleted"), null=True, blank=True)
     created_at = models.DateTimeField(_("created"), db_default=Now())
 
     class Meta:
@@ -355,7 +357,10 @@ class ScoreHistory(models.Model):
 
 
 class InputSnapshot(models.Model):
-    """What decisions saw of a customer: features, scores, segments, consent (zlib JSON), stored once an input version."""
+    """What decisions saw of a customer: features, scores, segments, consent, stored once an input version.
+
+    `content` is JSON whose keys are numbers of the policy's fields (segmentation/decisions/snapshots.py).
+    """
 
     customer = models.ForeignKey(
         "segmentation.Customer",
@@ -365,6 +370,14 @@ class InputSnapshot(models.Model):
         db_index=False,
     )
     input_version = models.BigIntegerField()
+    policy = models.ForeignKey(
+        "segmentation.PolicyVersion",
+        null=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        db_constraint=False,
+        db_index=False,
+    )
     as_of = models.DateField()
     content = models.BinaryField()
     created_at = models.DateTimeField(db_default=Now())

@@ -8,7 +8,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from segmentation import targets
-from segmentation.models import LeaseState, Segment, TrainingRun
+from segmentation.models import LeaseState, Segment, ServicePriorityRule, TrainingRun
 from tests.segmentation.admin import world
 from tests.segmentation.admin.world import AT, page
 
@@ -157,6 +157,17 @@ def test_a_training_run_is_watched_until_it_is_over(open_page):
     TrainingRun.objects.filter(pk=run.pk).update(state=LeaseState.DONE, progress=1, finished_at=AT)
     tab.wait_for_selector("text=Train again")
     assert bar.get_attribute("aria-valuenow") == "100"
+
+
+def test_a_service_priority_is_moved_with_the_keyboard(open_page):
+    whom = world.segment()
+    for position, name in enumerate(("First", "Second"), 1):
+        ServicePriorityRule.objects.create(position=position, name=name, segment=whom)
+    tab = open_page(page("servicepriorityrule_changelist"))
+    tab.get_by_role("button", name="Move “Second” up").focus()
+    tab.keyboard.press("Enter")
+    tab.wait_for_selector("text=“Second” is now number 1.")
+    assert list(ServicePriorityRule.objects.values_list("name", flat=True)) == ["Second", "First"]
 
 
 def test_every_input_of_the_builder_has_a_name_for_who_cannot_see_it(open_page):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
 from django.utils import timezone
@@ -13,6 +12,7 @@ from crm_integration import connections
 from crm_integration.connections import Door
 from crm_integration.models import Connection
 from segmentation.models import Customer, Decision, InputSnapshot, PolicyVersion
+from segmentation.news import News
 
 
 def connection(slug="shop", *, inbound=True, url="", **fields):
@@ -91,11 +91,5 @@ def decision(reference="c-1", *, input_version=1, offer=None, campaign=None, pri
     )
 
 
-@dataclass(frozen=True)
-class Decided:
-    customer_id: int
-    decision_id: int
-
-
 def decided(*decisions):
-    return [Decided(row.customer_id, row.pk) for row in decisions]
+    return [News(row.customer_id, row.pk) for row in decisions]

@@ -4,15 +4,20 @@ import re
 
 import pytest
 from django.contrib.auth.models import Permission
+from django.db import connection as database
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from crm_integration import connections, inbox, outbox, signatures
 from crm_integration.models import Connection, InboundMessage, OutboundMessage, RefusedDelivery
 from segmentation.jobs import Job
+from segmentation.models import Customer
 from tests.crm_integration import fixtures
 from tests.crm_integration.fixtures import decided, decision, deliver, envelope, order
 
 pytestmark = pytest.mark.django_db
+# Session, user, shop, and what the page itself needs. A higher number means a query crept in.
+SENT_LIST = 6
 SECRET = re.compile(r"whsec_[A-Za-z0-9+/=]{20,}")
 
 
@@ -303,3 +308,28 @@ def test_lists_cost_the_same_whatever_they_hold(
 )
 def test_staff_without_the_permission_see_nothing(client, person, name):
     assert client.get(page(name)).status_code == 403
+
+
+def test_the_list_of_sent_messages_costs_the_same_for_3_and_30(admin_client, connection):
+    """A query a row crept in here once: the next attempt in the shop's time."""
+
+    def add(start, count):
+        for number in range(start, start + count):
+            OutboundMessage.objects.create(
+                connection=connection,
+                message_id=f"m{number}",
+                topic="decision",
+                body=b"{}",
+                customer=Customer.objects.create(reference=f"K{number}"),
+            )
+
+    def queries():
+        with CaptureQueriesContext(database) as found:
+            assert admin_client.get(page("outboundmessage_changelist")).status_code == 200
+        return len(found)
+
+    add(0, 3)
+    queries()  # what the process keeps after its first page
+    few = queries()
+    add(3, 27)
+    assert queries() == few <= SENT_LIST

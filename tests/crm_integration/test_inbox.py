@@ -9,10 +9,12 @@ from django.utils import timezone
 
 from crm_integration import inbox
 from crm_integration.adapters.standard import StandardAdapter
+from crm_integration.http import DeliveryError
 from crm_integration.models import InboundMessage
 from segmentation import leases
 from segmentation.jobs import Job
 from segmentation.models import AuditEntry, Consent, Customer, DueCustomer, Event, EventSource
+from tests.crm_integration import fixtures
 from tests.crm_integration.fixtures import deliver, envelope, order
 
 pytestmark = pytest.mark.django_db
@@ -53,8 +55,9 @@ def test_an_order_becomes_a_customer_an_event_and_a_customer_to_rescore(
 
 
 def test_events_of_a_connection_count_as_live(connection):
-    processed(connection, order())
-    assert EventSource.objects.get(slug=connection.slug).is_live
+    first = processed(connection, order())
+    processed(connection, order(customer="c-2"), key="msg_2")
+    assert EventSource.objects.get(slug=connection.slug).live_since == first.received_at
 
 
 def test_the_shops_own_ids_lead_to_the_customer_an_import_made(connection):
@@ -196,7 +199,7 @@ def test_a_worker_that_lost_its_claim_writes_nothing(connection, monkeypatch):
 
     def slow(self, body, *, message_key):
         InboundMessage.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
-        leases.claim(InboundMessage.objects.all(), lease=inbox.LEASE)
+        leases.claim(InboundMessage.objects.all())
         return parse(self, body, message_key=message_key)
 
     monkeypatch.setattr(StandardAdapter, "parse", slow)
@@ -221,6 +224,66 @@ def test_due_are_only_messages_whose_nudge_is_late(connection):
     inbox.process(done)
     assert inbox.due_ids() == [late]
     assert fresh not in inbox.due_ids()
+
+
+# --- whatever is due
+def test_a_backlog_is_worked_off_at_one_nudge(connection):
+    for number in range(5):
+        receive(connection, order(f"o-{number}"), key=f"msg_{number}")
+    assert inbox.process_due() == 5
+    assert Event.objects.count() == 5
+    assert inbox.process_due() == 0
+
+
+def test_when_time_is_up_the_rest_is_nudged_again(connection, nudges, django_capture_on_commit_callbacks):
+    receive(connection, order())
+    with django_capture_on_commit_callbacks(execute=True):
+        assert inbox.process_due(seconds=0) == 0
+    assert nudges[-1] == (Job.PROCESS_INBOUND, {})
+
+
+def test_a_message_that_kills_its_workers_is_parked_and_costs_the_others_nothing(connection, monkeypatch):
+    poison = receive(connection, order("poison"), key="poison")
+    for number in range(3):
+        receive(connection, order(f"o-{number}"), key=f"msg_{number}")
+    parse = StandardAdapter.parse
+
+    def deadly(self, body, *, message_key):
+        if message_key == "poison":
+            raise SystemExit  # as a killed process: nothing after it runs
+        return parse(self, body, message_key=message_key)
+
+    monkeypatch.setattr(StandardAdapter, "parse", deadly)
+    for _worker in range(inbox.MAX_ATTEMPTS):
+        with pytest.raises(SystemExit):
+            inbox.process_due()
+        InboundMessage.objects.filter(pk=poison).update(lease_until=timezone.now() - timedelta(seconds=1))
+    inbox.process_due()
+    parked = InboundMessage.objects.get(pk=poison)
+    assert (parked.state, parked.attempts) == ("failed", inbox.MAX_ATTEMPTS)
+    others = InboundMessage.objects.exclude(pk=poison)
+    assert set(others.values_list("state", "attempts")) == {("done", 1)}
+
+
+def test_a_connection_whose_records_cannot_be_fetched_rests_and_does_not_slow_the_others(
+    connection, monkeypatch
+):
+    away, asked = fixtures.connection("away"), []
+
+    def hydrate(self, parsed, row):
+        if row == away:
+            asked.append(row)
+            raise DeliveryError("no answer")
+        return parsed
+
+    monkeypatch.setattr(StandardAdapter, "hydrate", hydrate)
+    for number in range(3):
+        receive(away, order(f"a-{number}"), key=f"msg_{number}")
+        receive(connection, order(f"o-{number}"), key=f"msg_{number}")
+    inbox.process_due()
+    assert len(asked) == 1
+    assert Event.objects.count() == 3
+    assert InboundMessage.objects.filter(connection=away, attempts=0).count() == 2
 
 
 def test_when_the_database_is_away_the_sender_is_asked_to_come_back(client, connection, monkeypatch):

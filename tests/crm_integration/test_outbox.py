@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+import time_machine
 from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -18,6 +19,8 @@ from segmentation.jobs import Job
 from segmentation.models import (
     AuditEntry,
     Campaign,
+    Customer,
+    Decision,
     LeaseState,
     Membership,
     Offer,
@@ -25,6 +28,7 @@ from segmentation.models import (
     ServicePriority,
     ServicePriorityRule,
 )
+from segmentation.news import News
 from tests.crm_integration import fake_crm, fixtures
 from tests.crm_integration.fixtures import decided, decision
 
@@ -88,9 +92,10 @@ def test_staging_asks_as_much_for_fifty_as_for_one(sender, shop):
     assert asked[0] == asked[1] < 10
 
 
-def test_the_version_grows_with_each_decision_about_a_customer(sender):
+def test_the_version_grows_with_each_message_about_a_customer_whatever_the_clock_does(sender):
     first = staged(decision(input_version=1))
-    second = staged(decision(input_version=2, priority=4))
+    with time_machine.travel(timezone.now() - timedelta(hours=1)):
+        second = staged(decision(input_version=2, priority=4))
     assert second.subject_version > first.subject_version
     assert json.loads(bytes(second.body))["data"]["version"] == second.subject_version
 
@@ -127,6 +132,110 @@ def test_another_offer_or_segment_is_sent(sender):
     )
     outbox.stage(decided(row))
     assert OutboundMessage.objects.count() == 3
+
+
+# --- news without a decision
+def told_about(customer):
+    """What the outbox holds after news of this customer that decided nothing: (topic, data) of the newest message."""
+    outbox.stage([News(customer.pk)])
+    newest = OutboundMessage.objects.latest("pk")
+    return newest.topic, json.loads(bytes(newest.body))["data"]
+
+
+def test_another_tier_is_told_although_the_decision_stands(sender):
+    row = decision(tier="high")
+    first = staged(row)
+    Customer.objects.update(tier="low")
+    topic, data = told_about(row.customer)
+    assert (topic, data["tier"], data["decision_id"]) == ("customer.classified", "low", row.pk)
+    assert data["version"] > first.subject_version
+
+
+def test_a_segment_entered_and_one_left_are_told_although_the_decision_stands(sender):
+    row = decision()
+    staged(row)
+    segment = Segment.objects.create(slug="at-risk", name="At risk")
+    Membership.objects.create(customer=row.customer, segment=segment)
+    assert told_about(row.customer)[1]["segments"] == ["at-risk"]
+    Membership.objects.all().delete()
+    assert told_about(row.customer)[1]["segments"] == []
+    assert OutboundMessage.objects.count() == 3
+
+
+def test_news_that_was_told_already_is_not_told_again(sender):
+    row = decision(tier="high")
+    staged(row)
+    told_about(row.customer)
+    assert OutboundMessage.objects.count() == 1
+    Customer.objects.update(tier="low")
+    for _again in range(2):
+        told_about(row.customer)
+    assert OutboundMessage.objects.count() == 2
+
+
+def test_nothing_is_told_of_a_customer_about_whom_nothing_was_decided(sender):
+    outbox.stage([News(Customer.objects.create(reference="new").pk)])
+    assert not OutboundMessage.objects.exists()
+
+
+def test_of_several_messages_that_wait_the_newest_goes(sender, crm):
+    row = decision(tier="high")
+    first = staged(row)
+    for tier in ("medium", "low"):
+        Customer.objects.update(tier=tier)
+        told_about(row.customer)
+    outbox.deliver_due()
+    ((_headers, body),) = crm.requests
+    assert json.loads(body)["data"]["tier"] == "low"
+    first.refresh_from_db()
+    assert first.state == LeaseState.CANCELLED
+    assert "newer message" in first.error
+    assert set(OutboundMessage.objects.values_list("state", flat=True)) == {"cancelled", "done"}
+
+
+def test_an_older_message_is_not_sent_again_over_a_newer_one(sender, crm):
+    row = decision(tier="high")
+    first = deliver(staged(row))
+    Customer.objects.update(tier="low")
+    told_about(row.customer)
+    with pytest.raises(outbox.NotRedeliverable, match="newer message"):
+        outbox.redeliver(first)
+
+
+# --- how long an offer is good for
+def gift(**fields):
+    return Offer.objects.create(slug="tea", name="Tea", kind="gift", valid_days=14, **fields)
+
+
+def decided_on(day, **fields):
+    row = decision(**fields)
+    Decision.objects.filter(pk=row.pk).update(decided_at=day)
+    return row
+
+
+def valid_until(moment, row):
+    with time_machine.travel(moment):
+        return json.loads(bytes(staged(row).body))["data"]["offer"]["valid_until"]
+
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(("later", "until"), [(5, "2026-03-15"), (14, "2026-03-15"), (15, "2026-03-29")])
+def test_an_offer_is_valid_from_when_it_was_first_given_and_then_anew(sender, shop, later, until):
+    offer = gift()
+    decided_on(NOON, offer=offer)
+    moment = NOON + timedelta(days=later)
+    again = decided_on(moment, input_version=2, offer=offer, priority=3)
+    assert valid_until(moment, again) == until
+
+
+def test_an_offer_that_comes_back_after_a_break_is_valid_from_then(sender, shop):
+    offer = gift()
+    decided_on(NOON, offer=offer)
+    decided_on(NOON + timedelta(days=2), input_version=2)
+    back = NOON + timedelta(days=5)
+    assert valid_until(back, decided_on(back, input_version=3, offer=offer)) == "2026-03-20"
 
 
 def test_what_never_arrived_is_told_again_by_the_next_decision(sender):
@@ -184,7 +293,7 @@ def test_the_payload_says_who_what_and_why(sender, shop):
     assert body["timestamp"] == row.decided_at.isoformat()
     assert body["data"] == {
         "decision_id": row.pk,
-        "version": row.pk,
+        "version": message.subject_version,
         "as_of": "2026-11-02",
         "customer": {"reference": "c-1"},
         "segments": ["at-risk"],
@@ -375,7 +484,7 @@ def test_a_worker_that_lost_its_claim_records_nothing(sender, crm):
     def slow(*args, **options):
         answer = post(*args, **options)
         OutboundMessage.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
-        leases.claim(OutboundMessage.objects.all(), lease=outbox.LEASE)
+        leases.claim(OutboundMessage.objects.all())
         return answer
 
     with pytest.MonkeyPatch.context() as patch:

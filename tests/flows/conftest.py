@@ -4,73 +4,48 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from django.conf import settings as django_settings
 from django.db import connection
 
-ROOT = Path(__file__).resolve().parents[2]
+from workers.demo import processes
+
 START_SECONDS = 60
 
 
 class Worker:
-    """A Celery worker with beat, in a process group of its own; `kill` is kill -9 of all of it."""
+    """A Celery worker with beat, as the demo starts it; `kill` is kill -9 of all of it."""
 
     def __init__(self, environment: dict[str, str], log: Path) -> None:
         self.environment, self.log = environment, log
-        self.child: subprocess.Popen[bytes] | None = None
+        self.process: processes.Process | None = None
 
     def start(self) -> Worker:
-        command = [
-            sys.executable,
-            "-m",
-            "celery",
-            "-A",
-            "workers.celery",
-            "worker",
-            "--beat",
-            "--loglevel",
-            "INFO",
-        ]
-        with self.log.open("ab") as output:
-            before = self.log.stat().st_size
-            self.child = subprocess.Popen(
-                command, cwd=ROOT, env={**os.environ, **self.environment}, stdin=subprocess.DEVNULL,
-                stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
-            )  # fmt: skip
-        wait_until(
-            lambda: b"ready." in self.log.read_bytes()[before:], seconds=START_SECONDS, alive=self.alive
-        )
+        self.process = processes.start_worker(self.log, self.environment)
+        wait_until(lambda: b"ready." in self.log.read_bytes(), seconds=START_SECONDS, alive=self.alive)
         return self
 
     def alive(self) -> None:
-        assert self.child is not None
-        assert self.child.poll() is None, f"the worker ended:\n{self.tail()}"
+        assert self.process is not None
+        self.process.check()
 
-    def tail(self) -> str:
-        return self.log.read_bytes()[-6000:].decode(errors="replace")
+    def kill_children(self) -> None:
+        """kill -9 of every process the worker started: its pool, and beat."""
+        assert self.process is not None
+        pid = self.process.child.pid
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            os.kill(int(child), signal.SIGKILL)
 
     def kill(self) -> None:
-        self._end(signal.SIGKILL)
+        assert self.process is not None
+        self.process.kill()
 
     def stop(self) -> None:
-        self._end(signal.SIGTERM)
-
-    def _end(self, number: signal.Signals) -> None:
-        if self.child is None or self.child.poll() is not None:
-            return
-        with suppress(ProcessLookupError):
-            os.killpg(self.child.pid, number) if number is signal.SIGKILL else self.child.send_signal(number)
-        try:
-            self.child.wait(20)
-        except subprocess.TimeoutExpired:
-            os.killpg(self.child.pid, signal.SIGKILL)
-            self.child.wait()
+        if self.process is not None:
+            self.process.stop()
 
 
 def wait_until(condition, *, seconds, alive=lambda: None):

@@ -7,9 +7,8 @@ import subprocess
 import sys
 
 import pytest
+from django.conf import settings
 from django.db import connection
-
-from tests.flows.conftest import ROOT
 
 LIMIT_SECONDS = 600
 
@@ -24,7 +23,7 @@ def environment(tmp_path):
 
 def run_demo(environment, *arguments):
     return subprocess.run(
-        [sys.executable, "manage.py", "demo", "--check", *arguments], cwd=ROOT, env=environment,
+        [sys.executable, "manage.py", "demo", "--check", *arguments], cwd=settings.BASE_DIR, env=environment,
         capture_output=True, text=True, timeout=LIMIT_SECONDS, stdin=subprocess.DEVNULL,
     )  # fmt: skip
 

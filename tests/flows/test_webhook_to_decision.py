@@ -92,3 +92,16 @@ def test_killing_the_worker_loses_nothing_and_doubles_nothing(client, worker, co
     assert Decision.objects.count() == len(references)
     assert Customer.objects.count() == len(references)
     assert len({delivery["id"] for delivery in receiver.received()}) == len(references)
+
+
+def test_killing_every_pool_child_leaves_a_worker_that_works(client, worker, connection, receiver):
+    """The idle ones too: one of them is just waiting for work, and must not take the way to it along."""
+    worker.start()
+    for number in range(3):
+        worker.kill_children()
+        post_order(client, connection, f"C{number}", f"msg_{number}")
+        wait_until(
+            lambda reference=f"C{number}": delivered_about(receiver, reference),
+            seconds=2 * PATIENCE,
+            alive=worker.alive,
+        )

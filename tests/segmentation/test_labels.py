@@ -63,6 +63,14 @@ def test_tiers_are_thirds_of_the_positive_spends():
     assert labels.tier_cuts(np.zeros(3)) == ()
 
 
+@pytest.mark.parametrize(
+    ("cuts", "fit"), [((20.0, 40.0), True), ((24.0, 45.0), True), ((9.0, 40.0), False), ((), False)]
+)
+def test_borders_in_use_fit_while_each_tier_has_a_quarter_of_the_buyers(cuts, fit):
+    spend = np.array([0.0, *range(1, 61), np.nan])
+    assert labels.still_fit(cuts, spend) is fit
+
+
 def test_cutoffs_fill_the_history_from_its_end():
     chosen = labels.choose_cutoffs(first_day=date(2023, 1, 1), end=date(2024, 1, 1), horizon_days=90)
     assert chosen == (date(2023, 4, 6), date(2023, 7, 5), date(2023, 10, 3))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.db.models.functions import Now
 
 from segmentation import leases
@@ -120,3 +122,43 @@ def test_a_finished_row_is_over():
 def test_looking_for_work_when_there_is_none_only_reads(django_assert_num_queries):
     with django_assert_num_queries(1):
         assert leases.claim(DueCustomer.objects.all(), lease=LEASE) == []
+
+
+def test_prolonging_keeps_the_claims_that_still_stand():
+    new_row(), new_row()
+    kept, lost = leases.claim(ImportRun.objects.all(), lease=LEASE, limit=2)
+    ImportRun.objects.update(lease_until=Now() - timedelta(seconds=1))
+    ImportRun.objects.filter(pk=lost.pk).update(fence=lost.fence + 1)
+    leases.prolong([kept, lost], lease=LEASE)
+    assert [row.pk for row in leases.claimable(ImportRun.objects.all())] == [lost.pk]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_work_that_outlasts_its_lease_keeps_the_claim():
+    new_row()
+    row = leases.claim(ImportRun.objects.all(), lease=LEASE)[0]
+    lapse(row)
+    deadline = time.monotonic() + 20
+    with leases.kept([row], lease=timedelta(seconds=0.3)):
+        while leases.claimable(ImportRun.objects.all()).exists():
+            assert time.monotonic() < deadline, "nobody prolonged the claim"
+    leases.finish(row)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_prolonging_does_not_wait_for_rows_that_are_being_written():
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite has one writer; there is no lock on a row")
+    new_row()
+    row = leases.claim(ImportRun.objects.all(), lease=LEASE)[0]
+    lapse(row)
+    other = connection.copy()
+    try:
+        other.set_autocommit(False)
+        with other.cursor() as cursor:
+            cursor.execute(f"SELECT 1 FROM {ImportRun._meta.db_table} FOR UPDATE")
+        leases.prolong([row], lease=LEASE)
+        other.rollback()
+    finally:
+        other.close()
+    assert leases.claimable(ImportRun.objects.all()).exists()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import pytest
 
 from segmentation import targets, training_frames
+from segmentation.features import context, store
+from segmentation.features.compute import compute
 from segmentation.kinds import EventKind
 from segmentation.models import AttributeDefinition, AttributeValue, Customer, Event, EventSource, Target
 from segmentation.training_frames import SPEND
@@ -91,13 +94,67 @@ def test_chunks_of_customers_give_the_same_rows(people, buy, shop, behaviour, mo
     assert len(seen) == 3
 
 
-def test_live_events_may_be_taken_as_they_were_known(people, buy, shop, behaviour):
-    live = EventSource.objects.create(slug="hook", is_live=True)
-    buy(people[0], date(2023, 12, 1), 5)
-    late = datetime(2024, 5, 1, tzinfo=UTC)
+def test_of_a_large_shop_whole_customers_of_a_stable_sample_are_read(buy, shop, behaviour, monkeypatch):
+    people = Customer.objects.bulk_create(Customer(reference=f"N{n}") for n in range(40))
+    for number, person in enumerate(people):
+        buy(person, date(2023, 11, 1), 10 + number)
+    whole = _frame(shop, behaviour)
+    monkeypatch.setattr(training_frames, "MOST_CUSTOMERS", 20)
+    some = _frame(shop, behaviour)
+    kept = np.isin(whole.ids, some.ids)
+    assert 5 < len(set(some.ids.tolist())) < 35
+    assert some.x.equals(whole.take(kept).x)
+    assert training_frames.snapshot(_frame(shop, behaviour)) == training_frames.snapshot(some)
+
+
+def test_training_sees_what_scoring_saw_on_the_day_and_labels_what_came_out_later(
+    people, buy, shop, behaviour
+):
+    """An order told late and one corrected afterwards: neither was known when the day's scores were made."""
+    live = EventSource.objects.create(slug="hook", live_since=datetime(2023, 11, 1, tzinfo=UTC))
+    on_time, late = datetime(2023, 12, 2, tzinfo=UTC), datetime(2024, 2, 1, tzinfo=UTC)
+    known = buy(people[0], date(2023, 12, 1), 5, source=live, received_at=on_time)
+    seen = _scored_features(people[:1], shop)
+    Event.objects.filter(pk=known.pk).update(superseded_at=late)
+    buy(people[0], date(2023, 12, 1), 6, source=live, received_at=late, source_version=1)
     buy(people[0], date(2023, 12, 20), 7, source=live, received_at=late)
-    assert _frame(shop, behaviour).x["spend_lifetime"].to_list() == [12, 12]
-    assert _frame(shop, behaviour, known_only=True).x["spend_lifetime"].to_list() == [5, 5]
+    buy(people[0], date(2024, 1, 15), 8, source=live, received_at=late)
+    frame = _frame(shop, behaviour)
+    first = frame.take(frame.cutoffs == np.datetime64(FIRST))
+    assert first.x.equals(seen)
+    assert first.labels[SPEND].tolist() == [8]
+    assert frame.x["spend_lifetime"].to_list() == [5, 21]
+
+
+def _scored_features(people, shop):
+    """The features that a scoring as of the first cutoff works with."""
+    data = context.load(context.for_date(FIRST, shop, fresh=True))
+    keys = [person.pk for person in people]
+    events = store.read_events(keys, as_of=FIRST, shop=shop)
+    customers = store.read_customers(keys, as_of=FIRST, shop=shop)
+    return compute(events, FIRST, data, customers=customers).drop("customer_id")
+
+
+def test_history_loaded_by_a_live_source_is_learned_from(people, buy, shop, behaviour):
+    """A connection of today brings the orders of last year: training must not find the shop empty."""
+    connected = datetime(2024, 8, 1, tzinfo=UTC)
+    live = EventSource.objects.create(slug="hook", live_since=connected)
+    buy(people[0], date(2023, 12, 1), 5, source=live, received_at=connected)
+    assert _frame(shop, behaviour).x["spend_lifetime"].to_list() == [5, 5]
+
+
+def test_the_shops_numbers_of_a_cutoff_are_fitted_on_what_was_known_before_it(people, buy, shop, behaviour):
+    live = EventSource.objects.create(slug="hook", live_since=datetime(2023, 11, 1, tzinfo=UTC))
+    buy(people[0], date(2023, 12, 1), 5)
+    _frame(shop, behaviour)
+    before = context.load(context.for_date(FIRST, shop))
+    buy(people[1], date(2024, 1, 2), 1000)
+    buy(people[1], date(2023, 12, 2), 1000, source=live, received_at=datetime(2024, 2, 1, tzinfo=UTC))
+    _frame(shop, behaviour)
+    after = context.load(context.for_date(FIRST, shop))
+    assert after.last_event_id > before.last_event_id, "the stored numbers were looked at again"
+    assert replace(after, last_event_id=0) == replace(before, last_event_id=0)
+    assert (after.orders, context.load(context.for_date(SECOND, shop)).orders) == (1, 3)
 
 
 def test_tiers_can_be_cut_on_training_rows_alone(people, buy, shop, behaviour):
@@ -121,6 +178,18 @@ def test_a_snapshot_changes_with_any_value(people, buy, shop, behaviour):
 def test_no_orders_give_no_rows(shop, behaviour):
     assert len(_frame(shop, behaviour)) == 0
     assert training_frames.default_cutoffs(as_of=SECOND, shop=shop, horizon_days=90) == ()
+
+
+def test_no_cutoff_lies_where_behaviour_was_pruned(people, buy, shop, settings):
+    """A year that was deleted would read as a year without interest."""
+    today = shop.today()
+    for years in range(5):
+        buy(people[0], today - timedelta(days=365 * years + 1), 5)
+    every = training_frames.default_cutoffs(as_of=today, shop=shop, horizon_days=90)
+    settings.EVENT_DAYS = 800
+    kept = training_frames.default_cutoffs(as_of=today, shop=shop, horizon_days=90)
+    assert min(kept) >= today - timedelta(days=800 - 365) > min(every)
+    assert set(kept) < set(every)
 
 
 def test_default_cutoffs_end_with_the_data(people, buy, shop):

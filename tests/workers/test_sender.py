@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 from contextlib import suppress
 from threading import Event, Thread
 from urllib.parse import urlsplit
@@ -52,7 +55,7 @@ def proxy(monkeypatch):
     address = broker._replace(netloc=f"{broker.username}:{broker.password}@127.0.0.1:{running.port}").geturl()
     quick = Connection(address, transport_options=app.conf.broker_transport_options)
     pool = quick.Pool(limit=1)
-    monkeypatch.setattr(type(app), "producer_pool", producers(pool))
+    monkeypatch.setattr(sender, "_producers", lambda: producers(pool))
     monkeypatch.setattr(sender, "_silent_until", 0.0)
     yield running
     running.flowing.set()
@@ -81,6 +84,35 @@ def test_a_broker_that_confirms_nothing_is_an_error_and_is_used_again_when_it_is
     proxy.flowing.set()
     monkeypatch.setattr(sender, "_silent_until", 0.0)
     sender.send(Job.SWEEP, {})
+
+
+SEND_TWICE = """
+from time import monotonic
+import workers.tasks
+from segmentation.jobs import Job
+from workers import sender
+for _attempt in range(2):
+    began = monotonic()
+    try:
+        sender.send(Job.SWEEP, {})
+    except Exception as error:
+        print(type(error).__name__, monotonic() - began)
+"""
+
+
+@pytest.mark.parametrize("scheme", ["redis://", "amqp://guest:guest@"])
+def test_a_broker_that_takes_the_connection_and_never_answers_costs_about_a_second_once(scheme, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # the kernel accepts, nobody reads
+        broker = f"{scheme}127.0.0.1:{silent.getsockname()[1]}/"
+        environment = {**os.environ, "CELERY_BROKER_URL": broker, "TIERWISE_VAR": str(tmp_path)}
+        told = subprocess.run(
+            [sys.executable, "-c", SEND_TWICE], cwd=django_settings.BASE_DIR, env=environment,
+            stdout=subprocess.PIPE, check=True, timeout=120,
+        )  # fmt: skip
+    (first, waited), (second, rested) = (line.split() for line in told.stdout.decode().splitlines()[-2:])
+    assert (first, second) == ("OperationalError", "BrokerResting")
+    assert float(waited) < 3
+    assert float(rested) < 0.5
 
 
 def test_after_a_failure_the_broker_is_left_alone_for_a_moment(monkeypatch):

@@ -50,12 +50,13 @@ def test_with_nothing_late_nothing_is_nudged(nudges):
     assert nudges == []
 
 
-def test_a_received_message_that_nobody_took_is_nudged(nudges, connection):
-    message = InboundMessage.objects.create(
-        connection=connection, dedupe_key="1", body=b"{}", body_sha256="0", run_after=LONG_AGO
-    )
+def test_received_messages_that_nobody_took_are_one_nudge(nudges, connection):
+    for key in "123":
+        InboundMessage.objects.create(
+            connection=connection, dedupe_key=key, body=b"{}", body_sha256="0", run_after=LONG_AGO
+        )
     sweeps.nudge_late_rows()
-    assert (Job.PROCESS_INBOUND, {"message_id": message.pk}) in nudges
+    assert nudges == [(Job.PROCESS_INBOUND, {})]
 
 
 def test_a_delivery_that_is_due_is_nudged(nudges, connection):

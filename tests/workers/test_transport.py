@@ -5,7 +5,7 @@ from __future__ import annotations
 from queue import Empty
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from kombu import Connection, Queue
 
 import workers.celery  # noqa: F401
@@ -110,3 +110,20 @@ def test_renewing_keeps_a_lease_alive(broker):
     with pytest.raises(Empty):
         store.take(["score"])
     store.close()
+
+
+@pytest.mark.parametrize("end", ["ack", "reject"])
+def test_a_message_that_a_full_disk_keeps_takes_up_no_place_in_the_worker(broker, monkeypatch, end):
+    def full(self, key):
+        raise OperationalError("database or disk is full")
+
+    publish(broker, {"run": 7})
+    channel, message = receive(broker)
+    channel.basic_qos(0, 1, False)
+    assert not channel.qos.can_consume()
+    monkeypatch.setattr(Store, "delete", full)
+    with pytest.raises(OperationalError):
+        getattr(message, end)()
+    assert channel.qos.can_consume()
+    lapse_leases()
+    assert receive(broker)[1].payload == {"run": 7}

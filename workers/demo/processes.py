@@ -62,6 +62,11 @@ class Process:
             self._signal(signal.SIGKILL)
             self.child.wait()
 
+    def kill(self) -> None:
+        """kill -9 of the process and its children."""
+        self._signal(signal.SIGKILL)
+        self.child.wait()
+
     def _signal(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError):
             os.killpg(self.child.pid, number) if number is signal.SIGKILL else self.child.send_signal(number)
@@ -82,11 +87,13 @@ def start_worker(log: Path, environment: dict[str, str]) -> Process:
     return Process("worker", command, log=log, environment=environment)
 
 
-def start_web(port: int, log: Path, environment: dict[str, str]) -> Process:
+def start_web(
+    port: int, log: Path, environment: dict[str, str], application: str = "config.wsgi:application"
+) -> Process:
     """A WSGI server on loopback; returns once it accepts connections."""
     command = [
         sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port),
-        "--workers", "1", "--blocking-threads", "4", "--no-ws", "config.wsgi:application",
+        "--workers", "1", "--blocking-threads", "4", "--no-ws", application,
     ]  # fmt: skip
     web = Process("web server", command, log=log, environment=environment)
     deadline = time.monotonic() + START_SECONDS

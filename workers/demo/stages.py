@@ -15,9 +15,10 @@ from django.db.models import Max
 from django.utils import timezone
 
 from crm_integration import connections
+from crm_integration import roles as door_roles
 from crm_integration.connections import Door
 from crm_integration.models import Connection
-from segmentation import imports, scoring_runs, simulator, starter, targets, training_runs
+from segmentation import imports, roles, scoring_runs, simulator, starter, targets, training_runs
 from segmentation.imports import presets
 from segmentation.imports.mapping import event_mapping
 from segmentation.models import Event, ImportRun, LeaseState, ModelSlot, ScoringRun, Shop, TrainingRun
@@ -111,9 +112,11 @@ def stop_the_clock(steps: Steps) -> None:
 
 
 def install_defaults(steps: Steps) -> None:
-    with steps.step("Targets, segments and offers"):
+    with steps.step("Targets, segments, offers and roles"):
         targets.install()
         starter.install()
+        roles.install()
+        door_roles.install()
 
 
 def train(steps: Steps, worker: Process) -> None:

@@ -5,7 +5,11 @@ from workers.tasks.base import task
 
 
 @task(Job.PROCESS_INBOUND)
-def process(message_id: int) -> None:
+def process(message_id: int | None = None) -> None:
+    """One message, or without an id whatever is due (a backlog is one nudge)."""
     from crm_integration import inbox
 
-    inbox.process(message_id)
+    if message_id is None:
+        inbox.process_due()
+    else:
+        inbox.process(message_id)

@@ -33,6 +33,7 @@ def finish_run(run_id: int) -> None:
 
 @task(Job.REFRESH_SEGMENT)
 def refresh_segment(segment_id: int) -> None:
+    from crm_integration import outbox
     from segmentation import memberships
 
-    memberships.refresh_segment(segment_id)
+    memberships.refresh_segment(segment_id, on_decided=outbox.stage)

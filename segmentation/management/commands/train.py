@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from segmentation import registry, reports, targets, training_runs
+from segmentation import leases, registry, reports, targets, training_runs
 from segmentation.models import LeaseState, ModelVersion, TrainingRun
 
 POLL_SECONDS = 1.0
@@ -73,7 +73,8 @@ class Command(BaseCommand):
                 bar.update(task, completed=fraction, description=note)
 
             try:
-                training.run(claimed, watch=watch)
+                with leases.kept([claimed]):
+                    training.run(claimed, watch=watch)
             except KeyboardInterrupt:
                 training_runs.cancel(claimed)
                 raise

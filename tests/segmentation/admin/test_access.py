@@ -105,6 +105,7 @@ def test_an_auditor_changes_nothing(client):
         page("customer_rescore", rows["customer"]),
         page("customer_contact", rows["customer"]),
         page("holdoutgroup_draw"),
+        page("servicepriorityrule_move_down", rows["servicepriorityrule"]),
         page("importrun_upload"),
         page("segment_add"),
     ):

@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from django.contrib.auth.models import Permission
 
 from segmentation import contacts, crypto
 from segmentation.dashboard import timeline
 from segmentation.jobs import Job
 from segmentation.kinds import EventKind
-from segmentation.models import AuditEntry, ContactData, DueCustomer, EventText, Shop
+from segmentation.models import AuditEntry, ContactData, Customer, DueCustomer, EventText, Shop
 from tests.segmentation.admin import world
 from tests.segmentation.admin.world import page
 from tests.segmentation.decisions import shop as deciding
@@ -74,6 +75,36 @@ def test_a_customer_is_found_by_number_by_other_ids_and_by_whole_e_mail(admin_cl
     assert listed(admin_client, q="eva@") == set()
 
 
+def test_who_looks_for_an_e_mail_may_see_contact_data_and_is_written_down(client, eva):
+    agent = world.person("Service agent")
+    client.force_login(agent)
+    assert "A search by e-mail is written to the audit log" in html(client.get(page("customer_changelist")))
+    assert listed(client, q="eva@example.com") == {"K-100"}
+    assert listed(client, q="nobody@example.com") == set()
+    looks = AuditEntry.objects.filter(action="email_searched").order_by("id")
+    assert [(look.actor, look.object_id, look.detail) for look in looks] == [
+        (agent, str(eva.pk), {"found": True}),
+        (agent, "", {"found": False}),
+    ]
+
+
+def test_without_the_right_to_contact_data_an_e_mail_finds_nothing_and_says_so(client, eva):
+    client.force_login(world.person("Analyst"))
+    assert "for those who may see contact data" in html(client.get(page("customer_changelist")))
+    assert listed(client, q="eva@example.com") == set()
+    answer = client.get(page("customer_changelist"), {"q": "eva@example.com"})
+    assert "it cannot search by e-mail" in html(answer)
+    assert not AuditEntry.objects.filter(action="email_searched").exists()
+
+
+def test_ids_of_other_systems_are_searched_by_who_may_see_them(client, eva):
+    eva.identities.create(namespace="crm", value="X-77")
+    client.force_login(world.person("Campaign manager"))
+    assert listed(client, q="X-77") == set()
+    client.force_login(world.person("Analyst"))
+    assert listed(client, q="X-77") == {"K-100"}
+
+
 def test_merged_customers_are_not_listed_and_lead_to_the_survivor(admin_client, eva):
     old = world.customer("K-OLD", merged_into=eva)
     assert listed(admin_client) == {"K-100"}
@@ -102,6 +133,27 @@ def test_the_history_pages_through_everything_exactly_once(eva):
             break
     expected = [(timeline.EVENT, one.pk) for one in orders] + [(timeline.CHANGE, one.pk) for one in changes]
     assert sorted(seen) == sorted(expected)
+
+
+def test_identities_consents_and_events_are_shown_to_who_may_see_them(client, eva, django_user_model):
+    eva.identities.create(namespace="crm", value="X-77")
+    world.order(eva, amount_minor=4321)
+    world.segment("French").changes.create(customer=eva, entered=True, cause=1)
+    looker = django_user_model.objects.create_user("looker", is_staff=True)
+    client.force_login(looker)
+    parts = {"view_customeridentity": "X-77", "view_consent": "never answered", "view_event": "43.21"}
+
+    def shown():
+        """Which of the parts stand on the page; asked for by the address, too."""
+        found = html(client.get(page("customer_change", eva.pk), {"show": "orders"}))
+        return {codename for codename, text in parts.items() if text in found}
+
+    looker.user_permissions.add(Permission.objects.get(codename="view_customer"))
+    assert shown() == set()
+    assert "Entered segment “French”" in html(client.get(page("customer_change", eva.pk)))
+    for codename in parts:
+        looker.user_permissions.set(Permission.objects.filter(codename__in=["view_customer", codename]))
+        assert shown() == {codename}
 
 
 def test_a_broken_cursor_shows_the_first_page(admin_client, eva):
@@ -186,3 +238,19 @@ def test_the_last_decision_is_shown_with_the_reason_of_every_candidate(admin_cli
     assert "Gets “Gift” from the campaign “Rewards”." in text
     assert "Rescue: Voucher" in text
     assert "Rule 1" in text
+
+
+def test_the_last_day_that_counted_is_named_not_the_one_after(admin_client):
+    world.shop_with_everything()
+    found = Customer.objects.get(reference="K-100")
+    text = html(admin_client.get(page("customer_change", found.pk)))
+    assert "June 1, 2024" in text
+    assert "June 2, 2024" not in text
+
+
+def test_further_segments_stay_on_the_line_of_the_last_badge(admin_client):
+    world.customer("K-7", segments=[world.segment(name) for name in ("A", "B", "C")])
+    assert (
+        '<span class="tw-nowrap"><span class="tw-badge tw-plain">B</span> <span class="tw-label" title="C">+1</span></span>'
+        in html(admin_client.get(page("customer_changelist")))
+    )

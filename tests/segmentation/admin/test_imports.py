@@ -99,3 +99,9 @@ def test_rejected_lines_are_given_to_who_may_import(client, tmp_path):
     assert b"".join(client.get(page("importrun_rejects", run.pk)).streaming_content) == b"line,reason\n"
     rejects.unlink()
     assert client.get(page("importrun_rejects", run.pk)).status_code == 404
+
+
+def test_the_mapping_starts_as_an_empty_box(admin_client):
+    form = admin_client.get(page("importrun_upload")).context["form"]
+    assert form["mapping"].value() == ""
+    assert ">null" not in str(form["mapping"])

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.core.cache import cache
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from segmentation.admin import pagination
-from segmentation.models import Customer, Product, TrainingRun
+from segmentation.models import AuditEntry, Customer, Product, TrainingRun
 from tests.segmentation.admin import world
 from tests.segmentation.admin.world import page
 
 # Session, user, and what the page itself needs. A higher number means a query crept in.
 CUSTOMERS_LIST = 11
 CUSTOMER_PAGE = 30
+AUDIT_LIST = 9
 
 
 def queries(client, address):
@@ -42,6 +45,54 @@ def test_a_customers_page_costs_the_same_for_3_and_60_orders(admin_client):
     few = queries(admin_client, address)
     world.history(buyer, 60)
     assert queries(admin_client, address) == few <= CUSTOMER_PAGE
+
+
+def test_the_audit_list_costs_the_same_for_3_and_60_entries(admin_client, admin_user):
+    def add(count):
+        for number in range(count):
+            AuditEntry.record("looked", world.segment(f"S{number}"), actor=admin_user)
+
+    add(3)
+    few = queries(admin_client, page("auditentry_changelist"))
+    add(57)
+    assert queries(admin_client, page("auditentry_changelist")) == few <= AUDIT_LIST
+
+
+def plan(rows):
+    """How the database would read `rows` if there were many of them."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL enable_seqscan = off")
+    return rows.order_by().explain()
+
+
+@pytest.mark.parametrize("term", ["42", "promoted", "segmentation.segment"])
+def test_the_audit_search_reads_an_index_and_finds_by_id_action_and_kind(admin_client, term):
+    fitting = {"object_type": "segmentation.segment", "object_id": "42", "action": "promoted"}
+    field = next(name for name, value in fitting.items() if value == term)
+    other = {"object_type": "segmentation.offer", "object_id": "7", "action": "looked"}
+    AuditEntry.objects.create(**other)
+    wanted = AuditEntry.objects.create(**{**other, field: term})
+    found = admin_client.get(page("auditentry_changelist"), {"q": term}).context["cl"].queryset
+    assert list(found) == [wanted]
+    whole_table = (
+        r"^Seq Scan|-> +Seq Scan" if connection.vendor == "postgresql" else r"\bSCAN \w+(?! USING)\b"
+    )
+    assert not re.search(whole_table, plan(found))
+
+
+def test_a_product_is_found_by_its_id_or_the_beginning_of_its_name(admin_client):
+    ids = ("P1", "P10", "X9")
+    Product.objects.bulk_create(Product(external_id=one, name=f"Candle {one}") for one in ids)
+
+    def found(term):
+        return admin_client.get(page("product_changelist"), {"q": term}).context["cl"].queryset
+
+    assert {one.external_id for one in found("P1")} == {"P1"}
+    assert {one.external_id for one in found("Candle P1")} == {"P1", "P10"}
+    assert "UPPER" not in str(found("Candle P1").query)
+    read = plan(found("P1"))
+    assert "Index" in read or "USING INDEX" in read
 
 
 @pytest.mark.parametrize(

@@ -94,4 +94,4 @@ def priority(position: int, whom, level: int) -> ServicePriorityRule:
 def run(*rows: dict, as_of: date = AS_OF):
     """Evaluate segments and decide, as scoring does."""
     evaluated = memberships.evaluate(frame(*rows), today=TODAY)
-    return decide(evaluated, as_of=as_of, cause=Decision.Cause.BATCH)
+    return list(decide(evaluated, as_of=as_of, cause=Decision.Cause.BATCH))

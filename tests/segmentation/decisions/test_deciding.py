@@ -101,7 +101,7 @@ def test_headlines_and_priorities_follow_and_normal_has_no_row():
 def test_a_snapshot_holds_what_the_rules_asked_and_gains_what_a_new_policy_asks():
     campaign("c", (FREQUENT, offer("a")))
     run({"orders": 4})
-    before = snapshots.unpack(InputSnapshot.objects.get().content)
+    before = snapshots.read(InputSnapshot.objects.get())
     assert before == {
         "feature.orders_90d": 4.0,
         "consent.marketing": "granted",
@@ -110,7 +110,7 @@ def test_a_snapshot_holds_what_the_rules_asked_and_gains_what_a_new_policy_asks(
     campaign("d", (LEAVING, offer("b")))
     run({"orders": 4})
     after = InputSnapshot.objects.get()
-    assert snapshots.unpack(after.content) == before | {"score.churn": 0.1}
+    assert snapshots.read(after) == before | {"score.churn": 0.1}
     assert set(Decision.objects.values_list("snapshot_id", flat=True)) == {after.pk}
 
 

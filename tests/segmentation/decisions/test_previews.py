@@ -111,9 +111,13 @@ def test_a_refresh_follows_to_segments_that_refer_to_it(shop_with_orders):
     classify()
     assert members("rare") == {"c1", "c2"}
     segments.save_rule(frequent, {"field": "feature.orders_90d", "op": ">=", "value": 12})
-    report = memberships.refresh_segment(frequent.pk)
+    news = []
+    report = memberships.refresh_segment(frequent.pk, on_decided=news.extend)
     assert (report.left, report.entered) == ({"frequent": 9}, {"rare": 9})
     assert members("frequent") == {"c12"}
+    told = Customer.objects.in_bulk([one.customer_id for one in news]).values()
+    assert {customer.reference for customer in told} == {f"c{n}" for n in range(3, 12)}
+    assert {one.decision_id for one in news} == {None}
     assert Segment.objects.get(slug="rare").member_count == 11
 
 

@@ -18,6 +18,7 @@ from segmentation.models import (
     SegmentVersion,
 )
 from segmentation.models.customers import PriorityLevel
+from segmentation.news import News
 from segmentation.rules.language import RuleError
 from segmentation.segments import SegmentInUse
 from tests.segmentation.decisions.shop import (
@@ -167,8 +168,10 @@ def test_a_resting_segment_is_emptied_and_its_members_leave_in_the_history():
     made = segment("frequent", FREQUENT)
     published({"orders": 4})
     segments.set_active(made, False)
-    memberships.refresh_segment(made.pk)
+    left = []
+    memberships.refresh_segment(made.pk, on_decided=left.extend)
     assert members("frequent") == set()
+    assert left == [News(1)]
     assert MembershipChange.objects.filter(entered=False, cause=MembershipChange.Cause.EDIT).count() == 1
     assert Segment.objects.get().member_count == 0
 

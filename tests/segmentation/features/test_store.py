@@ -97,6 +97,39 @@ def test_many_ids_at_once_are_no_problem(people, source, shop):
     assert len(_amounts([*people, *range(10**6, 10**6 + 40_000)], shop)) == 1
 
 
+def test_ids_close_together_read_no_more_than_was_asked(source, shop):
+    rows = Customer.objects.bulk_create(Customer(reference=f"N{n}") for n in range(200))
+    ids = [row.pk for row in rows]
+    for key in ids:
+        _event(key, source, amount_minor=key)
+    Customer.objects.filter(pk=ids[9]).update(merged_into=ids[3])  # both asked for
+    Customer.objects.filter(pk=ids[0]).update(merged_into=ids[5])  # only the survivor is asked for
+    Customer.objects.filter(pk=ids[7]).update(merged_into=ids[0])  # only the merged one is asked for
+    asked = [key for position, key in enumerate(ids) if position % 4]
+    wanted = {key: key for key in asked} | {ids[3]: ids[3] + ids[9], ids[5]: ids[5] + ids[0]}
+    del wanted[ids[7]], wanted[ids[9]]
+    found = (
+        store.read_events(asked, as_of=AS_OF, shop=shop).group_by("customer_id").agg(pl.sum("amount_minor"))
+    )
+    assert dict(found.rows()) == wanted
+    assert set(store.read_customers(asked, as_of=AS_OF, shop=shop)["customer_id"]) == set(wanted)
+
+
+def test_of_a_large_shop_a_stable_sample_is_read(people):
+    rows = Customer.objects.bulk_create(Customer(reference=f"N{n}") for n in range(996))
+    Customer.objects.filter(pk=rows[0].pk).update(merged_into=people[0])
+    assert list(store.sampled_chunks(400, most=999, salt=1)) == list(store.customer_chunks(400))
+
+    def sample(salt):
+        return [key for chunk in store.sampled_chunks(50, most=300, salt=salt) for key in chunk]
+
+    kept = sample(1)
+    assert kept == sorted(set(kept)) == sample(1) != sample(2)
+    assert 240 < len(kept) < 360
+    Customer.objects.bulk_create(Customer(reference=f"Later{n}") for n in range(10))
+    assert len(set(kept) & set(sample(1))) > len(kept) - 15
+
+
 def test_events_on_the_day_itself_are_left_out_in_shop_time(people, source, shop):
     shop.time_zone = "America/New_York"
     _event(people[0], source, days=-3 / 24, amount_minor=1)  # 3:00 UTC on the day is the evening before
@@ -111,13 +144,32 @@ def test_replaced_versions_are_left_out(people, source, shop):
 
 
 def test_live_events_count_as_they_were_known(people, shop):
-    live = EventSource.objects.create(slug="hook", is_live=True)
+    live = EventSource.objects.create(slug="hook", live_since=T - timedelta(days=30))
     before, after = T - timedelta(hours=1), T + timedelta(hours=1)
     _event(people[0], live, source_key="o", amount_minor=1, received_at=before, superseded_at=after)
     _event(people[0], live, source_key="o", source_version=1, amount_minor=2, received_at=after)
     _event(people[1], live, source_key="late", amount_minor=4, received_at=after)
     assert _amounts(people, shop) == [(people[0], 1)]
     assert _amounts(people, shop, known_only=False) == [(people[0], 2), (people[1], 4)]
+
+
+def test_history_that_a_live_source_brings_along_counts_whenever_it_came(people, shop):
+    """A connection loads the orders of the last years: they are no news of the day on which they were loaded."""
+    live = EventSource.objects.create(slug="hook", live_since=T - timedelta(days=30))
+    later = T + timedelta(days=10)
+    _event(people[0], live, days=31, source_key="before", amount_minor=1, received_at=later)
+    _event(people[0], live, days=29, source_key="since", amount_minor=2, received_at=later)
+    assert _amounts(people, shop) == [(people[0], 1)]
+    EventSource.objects.filter(pk=live.pk).update(live_since=T + timedelta(days=1))
+    assert _amounts(people, shop) == [(people[0], 1), (people[0], 2)]
+
+
+def test_a_shop_whose_day_is_set_back_knows_what_it_received_since(people, shop):
+    live = EventSource.objects.create(slug="hook", live_since=T - timedelta(days=30))
+    _event(people[0], live, received_at=T + timedelta(days=10))
+    assert _amounts(people, shop) == []
+    shop.frozen_on = AS_OF
+    assert len(_amounts(people, shop)) == 1
 
 
 def test_a_file_read_later_counts_although_it_is_received_late(people, source, shop):
@@ -135,6 +187,7 @@ def test_merged_customers_are_read_as_the_survivor_and_split_again(people, sourc
     assert _amounts([first], shop) == whole
     assert _amounts(IdRange(first, first), shop) == whole
     assert _amounts(people, shop) == whole
+    assert _amounts(IdRange(first, third), shop) == whole
     # Asked for alone, or in a range without its survivor, the merged one has nothing of its own.
     assert _amounts([third], shop) == []
     assert _amounts(IdRange(second, third), shop) == []

@@ -3,8 +3,10 @@ import json
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import OperationalError
 
 from segmentation import imports, leases
+from segmentation.imports import event_loader
 from segmentation.jobs import Job
 from segmentation.models import Customer, Event, EventSource, ImportRun
 from tests.segmentation.imports.conftest import line, write
@@ -139,3 +141,23 @@ def test_progress_grows_from_nothing_to_everything(shop, tmp_path):
 
     assert told == sorted(told)
     assert told[-1] == 1.0
+
+
+def test_a_worker_waits_for_a_database_that_is_away_or_full(shop, tmp_path, monkeypatch):
+    row = imports.request_run(
+        imports.Request(write(tmp_path / "lines.csv", [line()]), preset="online-retail")
+    )
+    real = event_loader.EventLoader.load
+
+    def full(self, lines):
+        raise OperationalError("database or disk is full")
+
+    monkeypatch.setattr(event_loader.EventLoader, "load", full)
+    with pytest.raises(OperationalError):
+        imports.work(row.pk)
+    row.refresh_from_db()
+    assert (row.state, row.error) == ("queued", "database or disk is full")
+
+    monkeypatch.setattr(event_loader.EventLoader, "load", real)
+    ImportRun.objects.update(run_after=row.created_at)
+    assert imports.work(row.pk).events_created == 1

@@ -116,6 +116,16 @@ def test_a_mapped_file_with_kinds_discounts_decimal_commas_and_local_dates(run, 
     assert events["e1"].source.slug == "till"
 
 
+def test_an_event_that_a_second_file_continues_keeps_its_words(run, tmp_path):
+    said = ("e3", "review", "01.06.2024 09:00", "C1", "A", "", "1", "", "", "GBP", "4", "Nice cups")
+    more = ("e3", "review", "01.06.2024 09:00", "C1", "B", "", "1", "", "", "GBP", "4", "")
+    run(write(tmp_path / "one.csv", [said], HEADINGS), mapping=MAPPING)
+    run(write(tmp_path / "two.csv", [more], HEADINGS), mapping=MAPPING)
+    current = Event.objects.get(superseded_at=None)
+    assert current.line_count == 2
+    assert EventText.objects.filter(event=current).exists()
+
+
 def test_lines_without_a_rate_are_rejected_with_currency_and_day(run, tmp_path):
     rows = [
         ("e1", "sale", "31.05.2024 14:00", "C1", "A", "", "1", "1", "", "EUR", "", ""),

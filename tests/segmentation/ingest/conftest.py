@@ -12,4 +12,4 @@ def now():
 
 @pytest.fixture
 def source(db):
-    return EventSource.objects.create(slug="crm", is_live=True)
+    return EventSource.objects.create(slug="crm", live_since=datetime(2024, 1, 1, tzinfo=UTC))

@@ -2,7 +2,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from segmentation import attributes, consents, contacts, ingest
+from segmentation import attributes, consents, contacts, crypto, ingest
 from segmentation.ingest import NormalConsent, NormalCustomer, NormalEvent
 from segmentation.kinds import EventKind
 from segmentation.models import AttributeDefinition, AttributeValue, Consent, ContactData, Customer, Shop
@@ -26,9 +26,25 @@ def test_contact_data_is_readable_only_through_the_customers_key(record):
 
     row = ContactData.objects.get()
     assert b"ada@example.com" not in bytes(row.sealed)
-    assert "ada" not in row.email_index
+    assert "ada@example.com" not in row.email_index
     contact = contacts.read(Customer.objects.get())
     assert (contact.email, contact.name, contact.birthday) == ("ada@example.com", "Ada", date(1990, 5, 31))
+
+
+def test_a_key_that_is_wrapped_anew_while_contact_data_changes_stays_so(record, monkeypatch):
+    """Else whoever removes the old key, as told, loses what was sealed."""
+    record(NormalCustomer("C1", email="ada@example.com"))
+    fresh = crypto.rotate(bytes(ContactData.objects.get().data_key))
+    resealed = contacts._resealed
+
+    def meanwhile(*args):
+        ContactData.objects.update(data_key=fresh)
+        return resealed(*args)
+
+    monkeypatch.setattr(contacts, "_resealed", meanwhile)
+    record(NormalCustomer("C1", phone="1"))
+    assert bytes(ContactData.objects.get().data_key) == fresh
+    assert contacts.read(Customer.objects.get()).phone == "1"
 
 
 def test_empty_values_change_nothing_and_new_ones_replace_the_old(record):

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-import pytest
+from datetime import timedelta
 
-from segmentation import artifact_store, registry
+import pytest
+from django.db.models.functions import Now
+
+from segmentation import artifact_store, registry, retention
 from segmentation.features.catalogue import CATALOGUE_VERSION
-from segmentation.models import ArtifactChunk, AuditEntry, ModelSlot, ModelVersion, Promotion, TrainingRun
+from segmentation.models import (
+    ArtifactChunk,
+    AuditEntry,
+    ModelSlot,
+    ModelVersion,
+    Promotion,
+    ScoringRun,
+    TrainingRun,
+)
 
 
 def figures(metric="auc", **differences):
@@ -145,6 +156,53 @@ def test_a_version_cannot_serve_what_it_was_not_trained_for(register, standard, 
         registry.promote(standard[2], version)
     registry.promote(churn, version)
     with pytest.raises(registry.RegistryError, match="serves “Stops buying” already"):
+        registry.promote(churn, version)
+
+
+def test_a_persons_move_classifies_everybody_and_policy_waits_for_the_next_time(register, churn, admin_user):
+    """Pages must not go on showing the scores of the champion before, in either direction."""
+    first, second = register(), register()
+    registry.promote_by_policy(first, [churn])
+    assert not ScoringRun.objects.exists()
+    registry.promote(churn, second, by=admin_user)
+    registry.roll_back(churn, by=admin_user)
+    runs = ScoringRun.objects.order_by("pk")
+    assert [run.pinned_versions for run in runs] == [{"churn": second.pk}, {"churn": first.pk}]
+    assert [run.state for run in runs] == ["cancelled", "running"], "the run with the old champion makes way"
+    assert runs[1].requested_by == admin_user
+
+
+def test_files_of_versions_that_never_served_go_after_a_while(register, churn):
+    """Kept: who serves, who did, who waits, the members of these, and everything recent."""
+    former, member, never = register(), register(), register()
+    serving = register(members=[member])
+    registry.promote(churn, former)
+    registry.promote(churn, serving)
+    waiting = register()
+    ModelVersion.objects.update(created_at=Now() - timedelta(days=31))
+    recent = register()
+    ModelSlot.objects.update(challenger=waiting)
+    assert retention.prune_models() == 1
+    assert retention.prune_models() == 0
+    gone = ModelVersion.objects.get(artifact_deleted_at__isnull=False)
+    assert gone == never
+    assert gone.evaluation["churn"]
+    kept = {former, member, serving, waiting, recent}
+    assert set(ModelVersion.objects.filter(chunks__isnull=False)) == kept
+    for version in kept:
+        artifact_store.fetch(version)
+
+
+def test_a_version_without_its_file_says_so_and_is_not_promoted(register, churn):
+    version = register()
+    place = artifact_store.fetch(version)
+    artifact_store.delete(version)
+    version.refresh_from_db()
+    assert not place.exists()
+    comparison = registry.compare(churn, version)
+    assert (comparison.verdict, comparison.promotes) == ("unknown", False)
+    assert "model file of version 1 was deleted" in comparison.reason
+    with pytest.raises(registry.RegistryError, match="train again"):
         registry.promote(churn, version)
 
 

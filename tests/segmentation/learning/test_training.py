@@ -6,10 +6,15 @@ import datetime as dt
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
+import numpy as np
+import polars as pl
 import pytest
 
-from segmentation import learning_data, leases, registry, serving, training, training_runs
+from segmentation import learners, learning_data, leases, registry, serving, training, training_runs
+from segmentation.ml import schema
+from segmentation.ml.schema import Frame
 from segmentation.models import Customer, LeaseState, ModelSlot, ModelVersion, TrainingRun
 from tests.flows import conftest as processes
 from tests.segmentation.learning.conftest import QUICK, train
@@ -95,6 +100,41 @@ def test_tiers_are_cut_on_training_rows_alone(small_shop, standard):
     assert after.snapshot["test_sha256"] != before.snapshot["test_sha256"]
 
 
+def test_borders_of_tiers_stay_while_they_fit_and_are_cut_anew_when_they_do_not(small_shop, standard):
+    def cut(**in_use):
+        cutoffs = [dt.date(2023, 6, 1), dt.date(2023, 9, 1)]
+        return learning_data.behaviour(
+            standard, cutoffs=cutoffs, shop=small_shop, tier_cuts=in_use
+        ).tier_cuts["value_tier"]
+
+    thirds = cut()
+    moved = tuple(border * 1.05 for border in thirds)
+    assert cut(value_tier=moved) == moved
+    assert cut(value_tier=(0.01, 0.02)) == thirds
+
+
+def test_calibrators_are_fitted_where_labels_were_complete_on_the_day_they_are_checked():
+    """Label windows of half a year on days a quarter apart: the quarter before the last is left out."""
+    days = [np.datetime64(day) for day in ("2023-01-01", "2023-04-01", "2023-06-30", "2023-09-28")]
+    held = Frame(
+        ids=np.arange(4),
+        cutoffs=np.array(days),
+        x=pl.DataFrame({"n": [1, 2, 3, 4]}),
+        labels={"churn": np.ones(4)},
+    )
+    seen = []
+
+    class Model:
+        def calibrate(self, earlier, latest):
+            seen.append((earlier.ids.tolist(), latest.ids.tolist()))
+            return ()
+
+    for horizon in (90, 180, 270, 300):
+        target = replace(schema.CHURN, horizon_days=horizon)
+        learners._calibrate({"model": Model()}, held, [target])
+    assert seen == [([0, 1, 2], [3]), ([0, 1], [3]), ([0], [3])]
+
+
 def test_an_epochs_callback_ends_a_cancelled_run(small_shop, standard, monkeypatch):
     run = training_runs.request(standard, preset="fast", config=QUICK)
     claimed = training_runs.claim(run.pk)
@@ -150,7 +190,7 @@ def test_a_killed_child_is_noticed_retried_and_then_stopped(small_shop, standard
     claimed = training_runs.claim(run.pk)
     child = subprocess.Popen(
         [sys.executable, "manage.py", "train_run", str(run.pk), "--fence", str(claimed.fence)],
-        cwd=processes.ROOT,
+        cwd=settings.BASE_DIR,
         env={**os.environ, "DATABASE_URL": processes.database_url(), "TIERWISE_VAR": str(settings.VAR_DIR)},
     )
     try:

@@ -4,7 +4,7 @@ from scipy.special import expit, logit
 
 from segmentation.ml import metrics
 from segmentation.ml.calibration import CalibrationVerdict, Calibrator, DecisionRule, choose_rule
-from segmentation.ml.schema import CHURN, FUTURE_VALUE, VALUE_TIER, TargetPrediction
+from segmentation.ml.schema import CHURN, FUTURE_VALUE, VALUE_TIER, Frame, TargetPrediction
 from segmentation.ml.served import ServedModel
 
 
@@ -101,15 +101,17 @@ def test_the_rule_is_taken_only_where_it_serves_on_held_out_rows():
     assert hurt.power == 0.0
 
 
-def test_the_prior_follows_the_population_that_is_served_without_reading_its_labels(shop, estimators):
-    loyal = shop.test.take(shop.test.x["orders_lifetime"].to_numpy() >= 4).without_labels()
+def test_the_prior_is_that_of_the_last_day_with_labels(shop, estimators):
+    """Of the rows that set the rule, and of no later ones: nobody who is decided on shapes how."""
+    loyal = shop.test.take(shop.test.x["orders_lifetime"].to_numpy() >= 4)
+    rows = Frame.concat([shop.valid, loyal])
     model = ServedModel(estimators["blend"])
-    plain = model.fit_rules(shop.valid).rules["value_tier"]
-    shifted = model.fit_rules(shop.valid, population=loyal).rules["value_tier"]
-    assert shifted.power == plain.power
-    assert shifted.prior[0] < plain.prior[0] - 0.05
+    rule = model.fit_rules(rows).rules["value_tier"]
+    assert loyal.cutoffs.min() > shop.valid.cutoffs.max()
     mean = model.estimator.predict(loyal)["value_tier"].probabilities.mean(axis=0)
-    assert shifted.prior == pytest.approx(tuple(mean))
+    assert rule.prior == pytest.approx(tuple(mean))
+    everyone = model.estimator.predict(rows)["value_tier"].probabilities.mean(axis=0)
+    assert rule.prior[0] < everyone[0] - 0.02
 
 
 def test_a_served_model_decides_by_its_rule(shop, estimators):

@@ -50,6 +50,19 @@ def test_rows_repeated_across_a_split_are_counted(shop):
     assert splits.shared_rows(shop.train, leaked) == 7
 
 
+def test_a_row_on_both_sides_of_a_split_is_refused(shop):
+    splits.require_apart(shop.train, shop.valid)
+    with pytest.raises(LearningError, match="7 rows are on both sides"):
+        splits.require_apart(shop.train, Frame.concat([shop.valid, shop.train.take(np.arange(7))]))
+
+
+def test_only_cutoffs_with_complete_labels_are_known_on_a_day():
+    quarters = [date(2024, 1, 1), date(2024, 3, 31), date(2024, 6, 29), date(2024, 9, 27)]
+    assert splits.complete_by(quarters[-1], quarters, horizon_days=90) == tuple(quarters[:3])
+    assert splits.complete_by(quarters[-1], quarters, horizon_days=180) == tuple(quarters[:2])
+    assert splits.complete_by(quarters[-1], quarters, horizon_days=400) == ()
+
+
 def test_rows_are_found_by_cutoff(shop):
     found = splits.rows_at(shop.train, [date(2024, 4, 1)])
     assert set(found.cutoffs.astype("datetime64[D]").astype(object)) == {date(2024, 4, 1)}

@@ -6,7 +6,7 @@ import datetime as dt
 
 import pytest
 
-from segmentation import due, scoring, starter
+from segmentation import due, identities, scoring, segments, starter
 from segmentation.models import (
     Consent,
     Customer,
@@ -14,10 +14,13 @@ from segmentation.models import (
     Decision,
     DueCustomer,
     LeaseState,
+    Membership,
     Score,
     ScoreHistory,
+    Segment,
     Target,
 )
+from segmentation.news import News
 from tests.support import mini_shop
 
 BATCH, EVENT = Decision.Cause.BATCH, Decision.Cause.EVENT
@@ -58,6 +61,24 @@ def stored():
         [(pk, bytes(vector)) for pk, vector in vectors],
         [tuple(bytes(v) if isinstance(v, bytes | memoryview) else v for v in row) for row in decisions],
     )
+
+
+def test_who_is_merged_while_being_scored_gets_nothing(champion, monkeypatch):
+    """Nobody would look at them again: results written after the merge would stay for good."""
+    starter.install()
+    home, guest = Customer.objects.filter(pk__in=ids()[:2]).order_by("pk")
+    compute = scoring.compute
+
+    def meanwhile(*args):
+        computed = compute(*args)
+        identities.merge(home, guest)
+        return computed
+
+    monkeypatch.setattr(scoring, "compute", meanwhile)
+    report = scoring.score_customers([home.pk, guest.pk], scoring.pin(), cause=BATCH)
+    assert guest.pk in report.stale
+    for model in (Score, Membership, Decision, CustomerFeatures):
+        assert not model.objects.filter(customer=guest).exists()
 
 
 def test_a_batch_and_single_customers_get_exactly_the_same(champion):
@@ -160,6 +181,22 @@ def test_a_nightly_batch_never_overwrites_a_newer_result(champion, shop):
     assert report.stale == (key,)
     assert list(Score.objects.filter(customer=key).values()) == newer
     assert Score.objects.exclude(customer=key).exists()
+
+
+def test_another_tier_or_segment_is_news_although_nothing_new_is_decided(champion):
+    scoring.score_customers(ids(), scoring.pin(), cause=BATCH)
+    calm, regraded, entered, left = some = ids()[:4]
+    segment = Segment.objects.create(slug="chosen", name="Chosen")
+    segments.save_rule(segment, {"field": "customer.country", "op": "is", "value": "IS"})
+    Membership.objects.create(segment=segment, customer_id=left)
+    Customer.objects.filter(pk=regraded).update(tier="another")
+    Customer.objects.filter(pk=entered).update(country="IS")
+    news = []
+    scoring.score_customers(some, scoring.pin(), cause=BATCH, on_decided=news.extend)
+    assert news == [News(regraded), News(entered), News(left)]
+    news.clear()
+    scoring.score_customers(some, scoring.pin(), cause=BATCH, on_decided=news.extend)
+    assert news == []
 
 
 def test_when_the_shops_day_is_set_back_results_of_the_other_day_give_way(champion, shop):

@@ -5,13 +5,17 @@ from __future__ import annotations
 import datetime as dt
 import subprocess
 import sys
+from threading import Thread
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 
-from segmentation import leases, scoring, scoring_runs, starter
+from segmentation import leases, registry, scoring, scoring_runs, starter, targets
+from segmentation.features import context
 from segmentation.jobs import Job
 from segmentation.models import AuditEntry, Customer, Decision, LeaseState, Score, ScoringRun, ScoringShard
+from tests.segmentation.scoring.conftest import make_version
 
 RUNNING, DONE = ScoringRun.State.RUNNING, ScoringRun.State.DONE
 
@@ -49,6 +53,50 @@ def test_a_run_scores_everybody_and_sums_up(
     assert run.context.as_of == run.as_of
 
 
+@pytest.mark.django_db(transaction=True)
+def test_two_workers_that_start_together_read_the_shops_numbers_once(champion, small_shards, monkeypatch):
+    if connection.vendor != "postgresql":
+        pytest.skip("on SQLite both read them, because a wait would hold up its one writer")
+    fits = []
+    fit_for = context.fit_for
+
+    def counted(*args):
+        fits.append(args)
+        return fit_for(*args)
+
+    monkeypatch.setattr(context, "fit_for", counted)
+    run = scoring_runs.start()
+    shards = [scoring_runs.claim_shard(run.pk), scoring_runs.claim_shard(run.pk)]
+
+    def work(shard):
+        try:
+            scoring_runs.run_shard(shard)
+        finally:
+            connection.close()
+
+    workers = [Thread(target=work, args=(shard,)) for shard in shards]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert len(fits) == 1
+    assert set(run.shards.values_list("state", flat=True)) == {LeaseState.DONE, LeaseState.QUEUED}
+
+
+def test_who_comes_in_while_a_run_starts_is_not_counted_on(champion, small_shards, monkeypatch):
+    """They are due by their own events; a run that counted them would never be complete."""
+    cancel_outdated = scoring_runs._cancel_outdated
+
+    def meanwhile(*args):
+        Customer.objects.create(reference="late")
+        cancel_outdated(*args)
+
+    monkeypatch.setattr(scoring_runs, "_cancel_outdated", meanwhile)
+    run = scoring_runs.start()
+    work_off(run)
+    assert (run.customers, run.summary["scored"], scoring_runs.progress(run)) == (60, 60, 1.0)
+
+
 def test_starting_twice_for_a_day_gives_the_run_that_is_running(champion):
     run = scoring_runs.start()
     assert scoring_runs.start() == run
@@ -82,6 +130,33 @@ def test_a_killed_workers_shard_resumes_at_its_cursor(champion, small_shards, mo
     assert sum(run.shards.values_list("scored", flat=True)) == 60
     seen = [key for ids in calls for key in ids]
     assert len(seen) == 60 + len(calls[1]), "only the chunk that was lost is worked on again"
+
+
+def test_a_shard_whose_workers_die_again_and_again_goes_on_as_long_as_it_moves(
+    champion, small_shards, monkeypatch
+):
+    run = scoring_runs.start()
+    real, calls = scoring.score_customers, []
+
+    def dies_at_every_second_chunk(ids, *args, **kwargs):
+        calls.append(ids)
+        if len(calls) % 2 == 0:
+            raise KeyboardInterrupt
+        return real(ids, *args, **kwargs)
+
+    monkeypatch.setattr(scoring, "score_customers", dies_at_every_second_chunk)
+    deaths = 0
+    while run.state == RUNNING and deaths < 20:
+        try:
+            work_off(run)
+        except KeyboardInterrupt:
+            deaths += 1
+            lost = run.shards.filter(state=LeaseState.RUNNING)
+            lost.update(lease_until=dt.datetime(2024, 1, 1, tzinfo=dt.UTC))
+        run.refresh_from_db()
+    assert (run.state, run.error) == (DONE, "")
+    assert deaths > leases.MAX_ATTEMPTS
+    assert sum(run.shards.values_list("scored", flat=True)) == 60
 
 
 def test_a_worker_that_lost_its_claim_writes_nothing_more(champion, small_shards):
@@ -121,6 +196,25 @@ def test_a_cancelled_run_stops_and_keeps_what_is_done(champion, small_shards):
     assert Score.objects.values("customer").distinct().count() == 20
     assert scoring_runs.claim_shard(run.pk) is None
     assert scoring_runs.cancel(run) is False
+
+
+def test_a_run_with_the_champion_of_before_makes_way_and_writes_nothing_more(champion, small_shards):
+    """Its worker is in the middle of a chunk: what it works out must not land after the new run's scores."""
+    old = scoring_runs.start()
+    shard = scoring_runs.claim_shard(old.pk)
+    ids = scoring_runs._next_ids(shard)
+    pinned = scoring.pin(pins=old.pinned_versions)
+    target = targets.active()[0]
+    registry.promote(target, make_version([target], 2))
+    new = scoring_runs.start()
+    old.refresh_from_db()
+    assert (old.state, new.state) == (ScoringRun.State.CANCELLED, ScoringRun.State.RUNNING)
+    with pytest.raises(leases.Cancelled):
+        scoring.score_customers(
+            ids, pinned, cause=1, inside=scoring_runs._cursor_to(shard, ids[-1], len(ids))
+        )
+    assert not Score.objects.exists()
+    assert scoring_runs.start() == new
 
 
 def test_a_shard_that_keeps_failing_is_seen_and_ends_the_run(champion, small_shards, monkeypatch):

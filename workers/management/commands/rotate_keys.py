@@ -8,7 +8,7 @@ from django.db import transaction
 
 from crm_integration.models import Connection
 from segmentation import crypto
-from segmentation.models import ContactData
+from segmentation.models import ContactData, StoredFileChunk
 
 BATCH = 500
 SECRETS = ("inbound_secret", "inbound_secret_previous", "outbound_secret", "outbound_secret_previous")
@@ -16,18 +16,27 @@ SECRETS = ("inbound_secret", "inbound_secret_previous", "outbound_secret", "outb
 
 class Command(BaseCommand):
     help = (
-        "Re-encrypt contact keys and connection secrets under the first key of FIELD_ENCRYPTION_KEYS. Put the new key "
-        "first, run this, then remove the old one. It can be stopped and run again."
+        "Re-encrypt contact keys, stored files and connection secrets under the first key of FIELD_ENCRYPTION_KEYS. "
+        "Put the new key first, run this, then remove the old one. It can be stopped and run again."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
         contacts = sum(self._contact_keys())
+        files = self._stored_files()
         with transaction.atomic():
             connections = list(Connection.objects.all())
             Connection.objects.bulk_update(connections, SECRETS)
         self.stdout.write(
-            f"{contacts} contact keys and the secrets of {len(connections)} connections re-encrypted"
+            f"{contacts} contact keys, {files} pieces of files and the secrets of {len(connections)} connections "
+            "re-encrypted"
         )
+
+    def _stored_files(self) -> int:
+        """Uploads and lists of rejected lines, which stay for some days."""
+        chunks = StoredFileChunk.objects.all()
+        for chunk in chunks.iterator(chunk_size=4):
+            chunks.filter(pk=chunk.pk).update(content=crypto.rotate(bytes(chunk.content)))
+        return chunks.count()
 
     def _contact_keys(self) -> Iterator[int]:
         """Each customer's own key is wrapped anew; what it seals stays as it is."""
