@@ -21,6 +21,7 @@ from segmentation.ml.blend import Blend
 from segmentation.ml.calibration import CalibrationVerdict
 from segmentation.ml.config import TrainingConfig
 from segmentation.ml.evaluation import PRIMARY, Evaluation, TargetEvaluation, evaluate
+from segmentation.ml.predictor import Predictor
 from segmentation.ml.schema import (
     Column,
     EpochReport,
@@ -151,7 +152,10 @@ def judge(
 ) -> Judged:
     """Evaluate the blend beside every learner (and the champion) on rows that no fit has seen."""
     test = with_subgroups(test)
-    predictions = {name: model.predict(test) for name, model in trained.models.items()}
+    # Judged as served: rounding makes ties, and a tie moves a rank metric.
+    predictions = {
+        name: Predictor(cast(Estimator, model)).predict(test) for name, model in trained.models.items()
+    }
     baselines = {name: predictions[name] for name in recipe.learners}
     if rival is not None and rival.answers:
         baselines["champion"] = rival.answers
