@@ -93,10 +93,12 @@ def start_nightly_classification() -> None:
     local = timezone.now().astimezone(shop.zone)
     if shop.frozen_on or local.hour < NIGHTLY_HOUR:
         return
-    # Together: a worker killed between the two would leave the day marked and nobody classified.
-    with transaction.atomic():
-        if first_this_period(Job.NIGHTLY, local.date().isoformat()):
-            scoring_runs.start()
+    day = local.date().isoformat()
+    if not PeriodicRun.objects.filter(job=Job.NIGHTLY.value, period=day).exists():
+        # Marked afterwards, and not in one transaction: dividing a million customers would keep SQLite's one writer
+        # waiting, and a worker killed in between starts again what is running already.
+        scoring_runs.start()
+        first_this_period(Job.NIGHTLY, day)
 
 
 def prune_once_a_day() -> None:

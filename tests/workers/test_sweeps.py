@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 import time_machine
+from django.db import connection as database
 from django.db.models.functions import Now
 
 from crm_integration.models import Connection, InboundMessage, OutboundMessage
@@ -152,6 +153,14 @@ def test_a_night_that_could_not_start_is_not_ticked_off(starts, monkeypatch):
                 sweeps.start_nightly_classification()
         sweeps.start_nightly_classification()
     assert starts == [1]
+
+
+def test_dividing_the_customers_holds_no_transaction_open(starts, monkeypatch):
+    inside = []
+    monkeypatch.setattr(sweeps.scoring_runs, "start", lambda: inside.append(database.in_atomic_block))
+    with time_machine.travel(datetime(2026, 1, 5, 12, tzinfo=UTC)):
+        sweeps.start_nightly_classification()
+    assert inside == [False]
 
 
 def test_a_shop_whose_clock_stands_still_is_not_classified_nightly(starts):
