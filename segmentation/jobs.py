@@ -22,6 +22,7 @@ class Job(StrEnum):
     RUN_SHARD = "score.run_shard"
     FINISH_SCORING_RUN = "score.finish_run"
     REFRESH_SEGMENT = "score.refresh_segment"
+    EXPLAIN = "score.explain"
     RUN_TRAINING = "train.run"
     DELIVER = "outbound.deliver"
     IMPORT_FILE = "default.import_file"

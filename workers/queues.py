@@ -35,6 +35,7 @@ POLICIES: dict[Job, JobPolicy] = {
     Job.RUN_SHARD: JobPolicy("score", 900),
     Job.FINISH_SCORING_RUN: JobPolicy("score", 300),
     Job.REFRESH_SEGMENT: JobPolicy("score", 900),
+    Job.EXPLAIN: JobPolicy("score", 60),
     Job.RUN_TRAINING: JobPolicy("train", 6 * 3600, late=False),
     Job.DELIVER: JobPolicy("outbound", 60),
     Job.IMPORT_FILE: JobPolicy("default", 6 * 3600, late=False),

@@ -7,17 +7,17 @@ from typing import Any
 from django.contrib import admin, messages
 from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
-from django.shortcuts import get_object_or_404
+from django.shortcuts import get_object_or_404, render
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 
-from segmentation import contacts
+from segmentation import contacts, reasons
 from segmentation.admin import customer_filters as filters
 from segmentation.admin.base import HouseAdmin, ReadOnlyAdmin, View, badge, post_only, requires
-from segmentation.dashboard import customer_page, words
+from segmentation.dashboard import customer_page, score_views, words
 from segmentation.models import (
     AttributeDefinition,
     AuditEntry,
@@ -65,6 +65,7 @@ class CustomerAdmin(ReadOnlyAdmin):
         return [
             ("<int:pk>/rescore/", self.rescore_view, "rescore"),
             ("<int:pk>/state/", self.state_view, "state"),
+            ("<int:pk>/scores/", self.scores_view, "scores"),
             ("<int:pk>/contact/", self.contact_view, "contact"),
         ]
 
@@ -204,6 +205,15 @@ class CustomerAdmin(ReadOnlyAdmin):
         """For the open page: is the customer still waiting to be rescored?"""
         requires(request, "segmentation.view_customer")
         return JsonResponse({"waiting": is_waiting(pk)})
+
+    def scores_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """For the open page: the scores with their reasons, 202 while a worker has not found them yet."""
+        requires(request, "segmentation.view_customer")
+        customer = get_object_or_404(Customer, pk=pk)
+        if reasons.missing(pk).exists():
+            return HttpResponse(status=202)
+        scores = score_views.of_customer(customer, Shop.get())
+        return render(request, "tierwise/scores.html", {"scores": scores})
 
 
 def is_waiting(customer_id: int) -> bool:

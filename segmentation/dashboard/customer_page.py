@@ -10,8 +10,9 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from segmentation import consents, targets
-from segmentation.dashboard import timeline, words
+from segmentation import consents, reasons
+from segmentation.dashboard import score_views, timeline, words
+from segmentation.dashboard.score_views import ScoreView
 from segmentation.features.baskets import IN_THE_BASKET
 from segmentation.features.buying import BUYING
 from segmentation.features.engagement import ENGAGEMENT
@@ -27,7 +28,6 @@ from segmentation.models import (
     DueCustomer,
     LeaseState,
     Membership,
-    Score,
     Shop,
 )
 
@@ -41,20 +41,6 @@ FAMILIES = (
     (gettext_lazy("Browsing, reviews and service"), ENGAGEMENT),
     (gettext_lazy("Outlook and profile"), OUTLOOK),
 )
-
-
-@dataclass(frozen=True)
-class ScoreView:
-    """One target's answer in words. `reasons` are sentences, when a worker has computed them."""
-
-    name: str
-    definition: str
-    headline: str
-    detail: tuple[str, ...]
-    version_id: int
-    version_number: int
-    up_to: date
-    reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -74,7 +60,7 @@ class FeatureGroup:
 class CustomerPage:
     """What the template shows; empty where the reader may not see the rows it comes from.
 
-    `texts_read`: how many of the customer's own texts were opened for it.
+    `texts_read`: how many of the customer's own texts were opened for it. `explains`: a worker was asked for reasons.
     """
 
     cards: tuple[Card, ...]
@@ -82,6 +68,7 @@ class CustomerPage:
     features: tuple[FeatureGroup, ...]
     features_up_to: date | None
     scores: tuple[ScoreView, ...]
+    explains: bool
     memberships: tuple[Membership, ...]
     decision: Decision | None
     explanation: Any
@@ -110,7 +97,8 @@ def build(customer: Customer, user: Any, query: Mapping[str, str]) -> CustomerPa
         timeline=events,
         features=groups,
         features_up_to=up_to,
-        scores=tuple(_scores(customer, shop)),
+        scores=score_views.of_customer(customer, shop),
+        explains=reasons.ask(customer.pk),
         memberships=tuple(
             Membership.objects.filter(customer=customer).select_related("segment").order_by("segment__name")
         ),
@@ -163,69 +151,8 @@ def _feature_rows(
         value = values.get(feature.name)
         if value is None or value != value:
             continue
-        said = say(value, feature.unit, shop)
+        said = words.feature(value, feature.unit, shop)
         yield str(feature.label), said, feature.say(said)
-
-
-def say(value: Any, unit: str, shop: Shop) -> str:
-    """A feature's value as staff read it."""
-    if isinstance(value, str) or value is None:
-        return words.plain(value)
-    if unit == "money":
-        return words.major(value, shop.base_currency)
-    if unit == "share":
-        return words.percent(value)
-    if unit == "days":
-        return _("%(number)s days") % {"number": words.number(value, 0 if value == int(value) else 1)}
-    return words.number(value, 0 if value == int(value) else 2)
-
-
-def _scores(customer: Customer, shop: Shop) -> Iterable[ScoreView]:
-    rows = Score.objects.filter(customer=customer).select_related("target__attribute", "version")
-    for score in rows.order_by("target__slug"):
-        headline, detail = _score_words(score, shop)
-        yield ScoreView(
-            name=score.target.name,
-            definition=targets.definition(score.target),
-            headline=headline,
-            detail=tuple(detail),
-            version_id=score.version_id,
-            version_number=score.version.number,
-            up_to=score.as_of - A_DAY,
-            reasons=tuple(_reason(reason) for reason in score.reasons or ()),
-        )
-
-
-def _score_words(score: Score, shop: Shop) -> tuple[str, list[str]]:
-    if score.abstain_reason:
-        return str(words.abstain(score.abstain_reason)), []
-    if score.target.kind == "churn":
-        return words.risk(score.value), []
-    if score.target.kind == "future_value":
-        return words.major(score.value, shop.base_currency), _interval(score, shop)
-    likely = _("certain to %(percent)s") % {"percent": words.percent(score.value or 0)}
-    return str(words.tier(score.label)), [likely]
-
-
-def _interval(score: Score, shop: Shop) -> list[str]:
-    lines = []
-    if score.lower is not None and score.upper is not None:
-        lines.append(
-            _("most likely between %(low)s and %(high)s")
-            % {
-                "low": words.major(score.lower, shop.base_currency),
-                "high": words.major(score.upper, shop.base_currency),
-            }
-        )
-    if score.median is not None:
-        lines.append(_("half of such customers spend less than %(median)s") % {
-            "median": words.major(score.median, shop.base_currency)
-        })  # fmt: skip
-    return lines
-
-
-def _reason(reason: Any) -> str:
-    return str(reason.get("sentence", "")) if isinstance(reason, Mapping) else str(reason)
 
 
 def _explain(decision: Decision | None) -> Any:

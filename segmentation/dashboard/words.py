@@ -134,3 +134,16 @@ def plain(value: Any) -> str:
     if isinstance(value, float):
         return number(value, 0 if value == int(value) else 2)
     return str(value)
+
+
+def feature(value: Any, unit: str, shop: Shop) -> str:
+    """A feature's value as staff read it."""
+    if isinstance(value, str) or value is None:
+        return plain(value)
+    if unit == "money":
+        return major(value, shop.base_currency)
+    if unit == "share":
+        return percent(value)
+    if unit == "days":
+        return _("%(number)s days") % {"number": number(value, 0 if value == int(value) else 1)}
+    return number(value, 0 if value == int(value) else 2)

@@ -1,6 +1,7 @@
 """Why a customer got an answer: the share of each feature in it, and the few largest.
 
-Shares are in log-odds (binary) or in the log of the expected value, from a stated starting point:
+Shares are in log-odds (binary), in the log-odds of one class against the mean of the others, or in the log of the
+expected value, from a stated starting point:
 LightGBM's own TreeSHAP from the average training row; integrated gradients of a network (Sundararajan et al.
 2017, arXiv 1703.01365) from the median customer; a linear model's terms from the average row. A blend takes
 the mean of its members' shares. Methods differ, so the method is named beside every explanation.
@@ -34,6 +35,14 @@ METHODS = {
 
 
 @dataclass(frozen=True)
+class Asked:
+    """A target, and of its classes the one to explain (1, "yes", for a binary one)."""
+
+    target: Target
+    of_class: int
+
+
+@dataclass(frozen=True)
 class Reason:
     """One feature's share in an answer; positive pushes it up."""
 
@@ -41,27 +50,38 @@ class Reason:
     contribution: float
 
 
-def explain(estimator: Estimator, frame: Frame, *, target: str, top: int = 5) -> list[tuple[Reason, ...]]:
+def explain(
+    estimator: Estimator, frame: Frame, *, target: str, of_class: int | None = None, top: int = 5
+) -> list[tuple[Reason, ...]]:
     """For each row the `top` features with the largest shares, largest first, those of no effect left out."""
-    names, shares = contributions(estimator, frame, target=target)
+    names, shares = contributions(estimator, frame, target=target, of_class=of_class)
     return [_largest(names, row, top) for row in shares]
 
 
 def method(estimator: Estimator) -> str:
     """How `explain` finds its shares for this estimator, in words."""
-    members = _members(estimator)
-    return "; ".join(dict.fromkeys(METHODS[member.name] for member in members))
+    return "; ".join(dict.fromkeys(METHODS[name] for name in member_names(estimator)))
 
 
-def contributions(estimator: Estimator, frame: Frame, *, target: str) -> tuple[tuple[str, ...], np.ndarray]:
-    """Feature names (p) and their shares (n, p) in each row's answer."""
+def member_names(estimator: Estimator) -> tuple[str, ...]:
+    """The learners that did the work: keys of METHODS."""
+    return tuple(member.name for member in _members(estimator))
+
+
+def contributions(
+    estimator: Estimator, frame: Frame, *, target: str, of_class: int | None = None
+) -> tuple[tuple[str, ...], np.ndarray]:
+    """Feature names (p) and their shares (n, p) in each row's answer.
+
+    of_class: for a target with classes the index of the one to explain, and needed there.
+    """
     wanted = target_named(estimator.targets, target)
-    if wanted.kind == "multiclass":
-        raise LearningError(f"Reasons are given for binary targets and values; {target} has classes.")
+    if wanted.kind == "multiclass" and of_class is None:
+        raise LearningError(f"{target} has classes; say which one to explain.")
+    asked = Asked(wanted, 1 if of_class is None else of_class)
     names = tuple(column.name for column in estimator.columns)
-    members = _members(estimator)
     with one_thread():
-        shares = [_onto(names, *_shares(member, frame, wanted)) for member in members]
+        shares = [_onto(names, *_shares(member, frame, asked)) for member in _members(estimator)]
     return names, np.mean(shares, axis=0)
 
 
@@ -74,13 +94,19 @@ def _members(estimator: Any) -> tuple[Estimator, ...]:
     return (estimator,)
 
 
-def _shares(estimator: Any, frame: Frame, target: Target) -> tuple[Sequence[str], np.ndarray]:
+def _shares(estimator: Any, frame: Frame, asked: Asked) -> tuple[Sequence[str], np.ndarray]:
     """Input names, repeated where a feature has several inputs, and their shares (n, inputs)."""
     if estimator.name == "lightgbm":
-        return _tree_shares(estimator, frame, target)
+        return _tree_shares(estimator, frame, asked)
     if estimator.name == "mlp":
-        return _gradient_shares(estimator, frame, target)
-    return _linear_shares(estimator, frame, target)
+        return _gradient_shares(estimator, frame, asked)
+    return _linear_shares(estimator, frame, asked)
+
+
+def _against_others(scores: np.ndarray, of_class: int) -> np.ndarray:
+    """(n, classes, …) -> (n, …): one class less the mean of the others."""
+    others = np.delete(scores, of_class, axis=1).mean(axis=1)
+    return np.asarray(scores[:, of_class] - others)
 
 
 def _onto(names: Sequence[str], sources: Sequence[str], shares: np.ndarray) -> np.ndarray:
@@ -93,22 +119,31 @@ def _onto(names: Sequence[str], sources: Sequence[str], shares: np.ndarray) -> n
 
 
 def _tree_shares(
-    estimator: LightGBMEstimator, frame: Frame, target: Target
+    estimator: LightGBMEstimator, frame: Frame, asked: Asked
 ) -> tuple[Sequence[str], np.ndarray]:
-    name = target.name if target.kind == "binary" else f"{target.name}.mean"
-    found = estimator.boosters_[name].predict(estimator.inputs(frame), pred_contrib=True, num_threads=1)
-    # The last column is the average the shares start from.
-    return [column.name for column in estimator.columns], np.asarray(found)[:, :-1]
+    target = asked.target
+    name = f"{target.name}.mean" if target.kind == "value" else target.name
+    booster = estimator.boosters_[name]
+    found = np.asarray(booster.predict(estimator.inputs(frame), pred_contrib=True, num_threads=1))
+    inputs = [column.name for column in estimator.columns]
+    # A block of inputs for each class; the last column of a block is the average the shares start from.
+    blocks = found.reshape(len(found), -1, len(inputs) + 1)[:, :, :-1]
+    return inputs, blocks[:, 0] if blocks.shape[1] == 1 else _against_others(blocks, asked.of_class)
 
 
 def _linear_shares(
-    estimator: LinearEstimator, frame: Frame, target: Target
+    estimator: LinearEstimator, frame: Frame, asked: Asked
 ) -> tuple[Sequence[str], np.ndarray]:
-    return estimator.input_sources(), estimator.models_[target.name].contributions(estimator.inputs(frame))
+    from segmentation.ml.linear import LinearClassifier
+
+    model, x = estimator.models_[asked.target.name], estimator.inputs(frame)
+    if isinstance(model, LinearClassifier):
+        return estimator.input_sources(), model.contributions(x, asked.of_class)
+    return estimator.input_sources(), model.contributions(x)
 
 
 def _gradient_shares(
-    estimator: NeuralEstimator, frame: Frame, target: Target
+    estimator: NeuralEstimator, frame: Frame, asked: Asked
 ) -> tuple[Sequence[str], np.ndarray]:
     """Integrated gradients over numbers; a category's share is what swapping it for "unknown" changes."""
     import torch
@@ -119,29 +154,33 @@ def _gradient_shares(
     # Quantile-normal inputs are 0 at the median and at "not missing".
     for step in range(STEPS):
         point = (numeric * ((step + 0.5) / STEPS)).requires_grad_()
-        answer = _answer(estimator, target, point, codes)
+        answer = _answer(estimator, asked, point, codes)
         total += torch.autograd.grad(answer.sum(), point)[0]
     shares = [(numeric * total / STEPS).numpy().astype(np.float64)]
     with torch.no_grad():
-        whole = _answer(estimator, target, numeric, codes)
+        whole = _answer(estimator, asked, numeric, codes)
         for position in range(codes.shape[1]):
             swapped = codes.clone()
             swapped[:, position] = 0
-            change = whole - _answer(estimator, target, numeric, swapped)
+            change = whole - _answer(estimator, asked, numeric, swapped)
             shares.append(change.unsqueeze(1).numpy().astype(np.float64))
     preprocessor = estimator.preprocessor_
     return (*preprocessor.numeric_sources, *preprocessor.vocabularies), np.concatenate(shares, axis=1)
 
 
-def _answer(estimator: NeuralEstimator, target: Target, numeric: Tensor, codes: Tensor) -> Tensor:
-    """(n,) mean over members of the log-odds, or of the log of the expected value."""
+def _answer(estimator: NeuralEstimator, asked: Asked, numeric: Tensor, codes: Tensor) -> Tensor:
+    """(n,) mean over members of the log-odds (of a class against the others), or of the log of the expected value."""
     from torch.nn.functional import logsigmoid
 
     from segmentation.ml.losses import ziln_parameters
 
-    outputs = estimator.layout.split(estimator.network_(numeric, codes))[target.name]
-    if target.kind == "binary":
+    outputs = estimator.layout.split(estimator.network_(numeric, codes))[asked.target.name]
+    if asked.target.kind == "binary":
         return outputs[:, :, 0].mean(dim=1)
+    if asked.target.kind == "multiclass":
+        scores = outputs.mean(dim=1)
+        own = scores[:, asked.of_class]
+        return own - (scores.sum(dim=1) - own) / (scores.shape[1] - 1)
     logit, mu, sigma = ziln_parameters(outputs)
     return (logsigmoid(logit) + mu + sigma**2 / 2).mean(dim=1)
 

@@ -53,9 +53,10 @@ class LinearClassifier:
     def predict(self, x: np.ndarray) -> np.ndarray:
         return softmax(self.scores(x), axis=1)
 
-    def contributions(self, x: np.ndarray) -> np.ndarray:
-        """(n, p) share of each input in the log-odds of class 1 against class 0, from the average row."""
-        return (x - self.centre) / self.spread * (self.weights[:, 1] - self.weights[:, 0])
+    def contributions(self, x: np.ndarray, of_class: int = 1) -> np.ndarray:
+        """(n, p) share of each input in the log-odds of a class against the mean of the others, from the average row."""
+        others = np.delete(self.weights, of_class, axis=1).mean(axis=1)
+        return (x - self.centre) / self.spread * (self.weights[:, of_class] - others)
 
     def state(self) -> dict[str, np.ndarray]:
         return {"centre": self.centre, "spread": self.spread, "weights": self.weights, "bias": self.bias}

@@ -37,13 +37,28 @@ document.addEventListener("DOMContentLoaded", () => {
   });
 });
 
-/* A panel whose content takes a moment to work out: the page is there first. */
+/* A panel whose content takes a moment to work out: the page is there first. 202 says that a worker is still at it. */
+const TW_PANEL_EVERY = 500, TW_PANEL_PATIENCE = 20000;
+
+async function twPanel(panel) {
+  const patience = Date.now() + TW_PANEL_PATIENCE;
+  while (Date.now() < patience) {
+    const response = await fetch(panel.dataset.panelUrl, { credentials: "same-origin" });
+    if (!response.ok) break;
+    if (response.status !== 202) return response.text();
+    await new Promise((resolve) => window.setTimeout(resolve, TW_PANEL_EVERY));
+  }
+  throw new Error("no answer");
+}
+
 document.addEventListener("DOMContentLoaded", () => {
   for (const panel of document.querySelectorAll("[data-panel-url]")) {
-    fetch(panel.dataset.panelUrl, { credentials: "same-origin" })
-      .then((response) => (response.ok ? response.text() : Promise.reject(response.status)))
+    twPanel(panel)
       .then((html) => { panel.innerHTML = html; })
-      .catch(() => { panel.textContent = panel.dataset.panelFailed; })
+      .catch(() => {
+        const status = panel.querySelector("[role=status]") || panel;
+        status.textContent = panel.dataset.panelFailed;
+      })
       .finally(() => panel.removeAttribute("aria-busy"));
   }
 });

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from segmentation import scoring_runs, starter, targets, training_runs
+from segmentation import reasons, scoring_runs, starter, targets, training_runs
 from segmentation.models import Customer, Decision, LeaseState, ModelSlot, Score, ScoringRun, TrainingRun
 from tests.flows.conftest import wait_until
 from tests.segmentation.learning.conftest import QUICK
@@ -39,7 +39,12 @@ def test_a_worker_trains_in_a_child_and_classifies_everyone(shop, worker):
     assert scoring.state == ScoringRun.State.DONE
     customers = Customer.objects.count()
     assert Decision.objects.values("customer").distinct().count() == customers
-    assert Score.objects.filter(value__isnull=False).exists()
+    scored = Score.objects.filter(value__isnull=False).first()
+    assert scored is not None
+    reasons.ask(scored.customer_id)
+    wait_until(lambda: not reasons.missing(scored.customer_id).exists(), seconds=PATIENCE, alive=worker.alive)
+    scored = Score.objects.get(customer=scored.customer_id, target=scored.target_id)
+    assert scored.reasons["shares"]
 
 
 def test_a_training_asked_to_stop_stops_within_ten_seconds(shop, worker):

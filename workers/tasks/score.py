@@ -31,6 +31,13 @@ def finish_run(run_id: int) -> None:
     scoring_runs.finish(run_id)
 
 
+@task(Job.EXPLAIN)
+def explain(customer_id: int) -> None:
+    from segmentation import reasons
+
+    reasons.explain(customer_id)
+
+
 @task(Job.REFRESH_SEGMENT)
 def refresh_segment(segment_id: int) -> None:
     from crm_integration import outbox

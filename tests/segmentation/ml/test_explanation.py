@@ -71,6 +71,32 @@ def test_the_method_is_named(estimators):
     assert explanation.method(estimators["served"]).count(";") == 2
 
 
-def test_classes_are_not_explained(few, estimators):
+def test_a_target_with_classes_is_explained_for_one_of_them(few, estimators):
     with pytest.raises(LearningError, match="value_tier"):
         explanation.explain(estimators["logistic"], few, target="value_tier")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_speaks_for_the_best_class_speaks_against_the_worst(name, few, estimators):
+    model = estimators[name]
+    classes = next(target for target in model.targets if target.name == "value_tier").class_count
+    names, best = explanation.contributions(model, few, target="value_tier", of_class=classes - 1)
+    _, worst = explanation.contributions(model, few, target="value_tier", of_class=0)
+    recent = names.index("btyd_expected_orders_90d")
+    assert np.corrcoef(best[:, recent], worst[:, recent])[0, 1] < 0
+
+
+def test_tree_shares_of_a_class_add_up_to_its_log_odds_against_the_others(few, estimators):
+    model = estimators["lightgbm"]
+    _, shares = explanation.contributions(model, few, target="value_tier", of_class=1)
+    logs = np.log(model.predict(few)["value_tier"].probabilities)
+    start = logs[:, 1] - np.delete(logs, 1, axis=1).mean(axis=1) - shares.sum(axis=1)
+    assert np.allclose(start, start[0], atol=1e-6)
+
+
+def test_linear_shares_of_a_class_add_up_to_its_log_odds_against_the_others(few, estimators):
+    model = estimators["logistic"]
+    _, shares = explanation.contributions(model, few, target="value_tier", of_class=0)
+    logs = np.log(model.predict(few)["value_tier"].probabilities)
+    start = logs[:, 0] - np.delete(logs, 0, axis=1).mean(axis=1) - shares.sum(axis=1)
+    assert np.allclose(start, start[0], atol=1e-8)
