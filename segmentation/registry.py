@@ -83,6 +83,7 @@ class NewVersion:
     threads: int = 1
     device: str = "cpu"
     is_challenger: bool = True
+    reference: Mapping[str, Any] = field(default_factory=dict)
 
 
 def register(new: NewVersion) -> ModelVersion:
@@ -232,6 +233,7 @@ def _store(new: NewVersion) -> ModelVersion:
         context=new.context,
         evaluation=dict(new.evaluation),
         data_snapshot=dict(new.data_snapshot),
+        reference=dict(new.reference),
         seed=new.seed,
         threads=new.threads,
         device=new.device,

@@ -32,6 +32,7 @@ BUSINESS = (
 LEARNING = (
     "customerfeatures",
     "importrun",
+    "modelcheck",
     "modelslot",
     "modelversion",
     "scoringrun",

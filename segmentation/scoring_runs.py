@@ -106,6 +106,7 @@ def cancel(run: ScoringRun, by: Any = None) -> bool:
 
 def finish(run_id: int) -> None:
     """Close a run whose shards are all over: counts for staff, and what failed. Safe to call again."""
+    from segmentation import monitoring
     from segmentation.features import portrait
 
     run = ScoringRun.objects.filter(pk=run_id, state=ScoringRun.State.RUNNING).first()
@@ -127,8 +128,10 @@ def finish(run_id: int) -> None:
         summary=summary,
         finished_at=Now(),
     )
-    # Last, since a run is over without it.
-    portrait.refresh(run.as_of)
+    # Last, since a run is over without them.
+    sample = portrait.sample(run.as_of)
+    portrait.refresh(sample, as_of=run.as_of)
+    monitoring.check(sample, as_of=run.as_of, shop=Shop.get())
 
 
 def progress(run: ScoringRun) -> float:

@@ -17,6 +17,7 @@ from segmentation import (
     learners,
     learning_data,
     leases,
+    monitoring,
     registry,
     rivals,
     targets,
@@ -222,6 +223,7 @@ def _store(
                     members=[members[member] for member in recipe.members] if name == learners.BLEND else (),
                     device=recipe.config.device,
                     is_challenger=name == learners.BLEND,
+                    reference=monitoring.reference(material.train, judged.predictions[name], recipe.targets),
                 )
             )
     return members

@@ -11,7 +11,7 @@ from django.utils.dateparse import parse_date
 from django.utils.translation import gettext as _
 
 from segmentation import registry, targets
-from segmentation.dashboard import charts, words
+from segmentation.dashboard import charts, check_page, words
 from segmentation.dashboard.model_words import GROUPS, LOWER_IS_BETTER, METRICS, SNAPSHOT, algorithm
 from segmentation.models import ModelSlot, ModelVersion, Target
 from segmentation.reports import simplest_first
@@ -51,15 +51,19 @@ class TargetReport:
     subgroups: tuple[tuple[str, charts.Table], ...]
     comparison: registry.Comparison
     can_roll_back_to: ModelVersion | None
+    checks: charts.Table | None
 
 
 def reports(version: ModelVersion) -> list[TargetReport]:
     slots = {slot.target_id: slot for slot in ModelSlot.objects.filter(target__versions=version)}
     served = version.targets.select_related("attribute")
-    return [_report(version, target, slots.get(target.pk)) for target in served]
+    checks = check_page.tables(version)
+    return [_report(version, target, slots.get(target.pk), checks.get(target.pk)) for target in served]
 
 
-def _report(version: ModelVersion, target: Target, slot: ModelSlot | None) -> TargetReport:
+def _report(
+    version: ModelVersion, target: Target, slot: ModelSlot | None, checks: charts.Table | None
+) -> TargetReport:
     evaluation: Mapping[str, Any] = version.evaluation.get(target.slug) or {}
     # PostgreSQL's JSON keeps no order of its own: the simplest first, the champion last.
     others = tuple(sorted(evaluation.get("baselines", {}), key=simplest_first))
@@ -77,6 +81,7 @@ def _report(version: ModelVersion, target: Target, slot: ModelSlot | None) -> Ta
         subgroups=_subgroups(evaluation),
         comparison=registry.compare(target, version),
         can_roll_back_to=registry.previous_champion(target) if is_champion else None,
+        checks=checks,
     )
 
 

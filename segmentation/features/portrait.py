@@ -22,9 +22,8 @@ TAIL = 0.01
 DECILES = np.arange(1, 10) / 10
 
 
-def refresh(as_of: date) -> FeaturePortrait:
-    """Draw the features anew from what is stored now; replaces the portrait before."""
-    frame = _sample(as_of)
+def refresh(frame: pl.DataFrame, *, as_of: date) -> FeaturePortrait:
+    """Draw the features anew from a sample; replaces the portrait before."""
     drawn = {column.name: describe(column) for column in frame.drop("customer_id").get_columns()}
     with transaction.atomic():
         FeaturePortrait.objects.all().delete()
@@ -47,7 +46,7 @@ def describe(column: pl.Series) -> dict[str, Any]:
     return _missing(numbers, known) | (_spread(known.to_numpy()) if len(known) else {"values": []})
 
 
-def _sample(as_of: date) -> pl.DataFrame:
+def sample(as_of: date) -> pl.DataFrame:
     """Stored features and the shop's own columns of customers at even distances by id."""
     span = CustomerFeatures.objects.aggregate(first=Min("customer"), last=Max("customer"))
     first, last = span["first"] or 0, span["last"] or 0

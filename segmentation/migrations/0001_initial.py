@@ -327,6 +327,7 @@ class Migration(migrations.Migration):
                 ('catalogue_version', models.CharField(max_length=32)),
                 ('evaluation', models.JSONField(default=dict, help_text='By target slug: metrics, intervals, baselines, curves.', verbose_name='evaluation')),
                 ('data_snapshot', models.JSONField(default=dict, help_text='Counts, cutoffs, hash.', verbose_name='data')),
+                ('reference', models.JSONField(blank=True, default=dict, help_text='Distributions it learned and was tested on (segmentation/monitoring.py).')),
                 ('seed', models.PositiveIntegerField(default=1, verbose_name='seed')),
                 ('threads', models.PositiveSmallIntegerField(default=1, verbose_name='threads')),
                 ('device', models.CharField(default='cpu', max_length=32, verbose_name='device')),
@@ -691,6 +692,24 @@ class Migration(migrations.Migration):
                 'verbose_name': 'target',
                 'verbose_name_plural': 'targets',
                 'ordering': ['slug'],
+            },
+        ),
+        migrations.CreateModel(
+            name='ModelCheck',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('as_of', models.DateField(verbose_name='as of')),
+                ('customers', models.PositiveIntegerField(verbose_name='customers')),
+                ('features', models.JSONField(default=dict)),
+                ('answers', models.FloatField(null=True)),
+                ('outcome', models.JSONField(null=True)),
+                ('target', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='segmentation.target')),
+                ('version', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='checks', to='segmentation.modelversion')),
+            ],
+            options={
+                'verbose_name': 'model check',
+                'verbose_name_plural': 'model checks',
+                'constraints': [models.UniqueConstraint(fields=('version', 'target', 'as_of'), name='one_model_check_a_day')],
             },
         ),
         migrations.CreateModel(

@@ -93,6 +93,14 @@ def evaluate(
     return Evaluation(targets=found, rounds=rounds, seed=seed)
 
 
+def with_intervals(
+    wanted: Mapping[str, Measure], ids: np.ndarray, *, rounds: int, seed: int
+) -> dict[str, Metric]:
+    """Each measure with its 95 % interval over draws of whole customers; ids (n,) say whose each row is."""
+    drawn = _drawn(wanted, metrics.bootstrap_weights(ids, rounds=rounds, seed=seed))
+    return {name: _interval(values) for name, values in drawn.items()}
+
+
 def measures(target: Target, answer: TargetPrediction, labels: np.ndarray) -> dict[str, Measure]:
     """metric name -> function of bootstrap weights; every label must be known."""
     if target.kind == "binary":

@@ -36,6 +36,7 @@ from segmentation.models.leased import Leased, LeaseState
 from segmentation.models.modeling import (
     ArtifactChunk,
     InputSnapshot,
+    ModelCheck,
     ModelSlot,
     ModelVersion,
     Promotion,
@@ -79,6 +80,7 @@ __all__ = [
     "Leased",
     "Membership",
     "MembershipChange",
+    "ModelCheck",
     "ModelSlot",
     "ModelVersion",
     "Offer",

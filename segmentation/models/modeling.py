@@ -128,6 +128,11 @@ class ModelVersion(models.Model):
         _("evaluation"), default=dict, help_text=_("By target slug: metrics, intervals, baselines, curves.")
     )
     data_snapshot = models.JSONField(_("data"), default=dict, help_text=_("Counts, cutoffs, hash."))
+    reference = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text=_("Distributions it learned and was tested on (segmentation/monitoring.py)."),
+    )
     seed = models.PositiveIntegerField(_("seed"), default=1)
     threads = models.PositiveSmallIntegerField(_("threads"), default=1)
     device = models.CharField(_("device"), max_length=32, default="cpu")
@@ -144,6 +149,32 @@ class ModelVersion(models.Model):
 
     def __str__(self) -> str:
         return f"v{self.number} ({self.algorithm})"
+
+
+class ModelCheck(models.Model):
+    """How a serving version did on a day: its inputs and answers beside those it was judged on, later what came of them.
+
+    features: stability index by feature. answers: that of its answers. outcome: see segmentation/outcomes.py; null
+    while the horizon has not passed, {} where no answer was kept.
+    """
+
+    version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="checks")
+    target = models.ForeignKey(Target, on_delete=models.CASCADE, related_name="+")
+    as_of = models.DateField(_("as of"))
+    customers = models.PositiveIntegerField(_("customers"))
+    features = models.JSONField(default=dict)
+    answers = models.FloatField(null=True)
+    outcome = models.JSONField(null=True)
+
+    class Meta:
+        verbose_name = _("model check")
+        verbose_name_plural = _("model checks")
+        constraints = [
+            models.UniqueConstraint(fields=["version", "target", "as_of"], name="one_model_check_a_day")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.version_id}/{self.target_id} {self.as_of}"
 
 
 class ArtifactChunk(models.Model):

@@ -58,8 +58,8 @@ def test_a_portrait_holds_every_feature_and_the_shops_own_and_replaces_the_one_b
     features = compute(events, AS_OF, ContextData(as_of=AS_OF), customers=customers)
     store.write_features(features, as_of=AS_OF, context=context, input_versions=dict.fromkeys(people, 1))
 
-    portrait.refresh(AS_OF)
-    found = portrait.refresh(AS_OF)
+    portrait.refresh(portrait.sample(AS_OF), as_of=AS_OF)
+    found = portrait.refresh(portrait.sample(AS_OF), as_of=AS_OF)
     assert FeaturePortrait.objects.get() == found
     assert found.customers == 4
     assert set(found.data) == {feature.name for feature in CATALOGUE} | {"attribute.size"}
