@@ -48,7 +48,7 @@ from segmentation.models.modeling import (
     TrainingRun,
     TrainingRunTarget,
 )
-from segmentation.models.segments import Membership, MembershipChange, Segment, SegmentVersion
+from segmentation.models.segments import Membership, MembershipCause, PastMembership, Segment, SegmentVersion
 from segmentation.models.shop import ExchangeRate, Shop
 
 __all__ = [
@@ -79,11 +79,12 @@ __all__ = [
     "LeaseState",
     "Leased",
     "Membership",
-    "MembershipChange",
+    "MembershipCause",
     "ModelCheck",
     "ModelSlot",
     "ModelVersion",
     "Offer",
+    "PastMembership",
     "PolicyVersion",
     "Product",
     "Promotion",

@@ -319,6 +319,7 @@ class Score(models.Model):
     `probabilities`: little-endian float64, one a class, for class targets.
     """
 
+    pk = models.CompositePrimaryKey("customer_id", "target_id")
     customer = models.ForeignKey(
         "segmentation.Customer",
         on_delete=models.CASCADE,
@@ -348,9 +349,6 @@ class Score(models.Model):
     class Meta:
         verbose_name = _("score")
         verbose_name_plural = _("scores")
-        constraints = [
-            models.UniqueConstraint(fields=["customer", "target"], name="one_current_score_a_target")
-        ]
 
     def __str__(self) -> str:
         return f"{self.customer_id}/{self.target_id}: {self.value}"
@@ -359,6 +357,7 @@ class Score(models.Model):
 class ScoreHistory(models.Model):
     """Label changes and month-ends."""
 
+    pk = models.CompositePrimaryKey("customer_id", "target_id", "as_of")
     customer = models.ForeignKey(
         "segmentation.Customer",
         on_delete=models.CASCADE,
@@ -379,9 +378,6 @@ class ScoreHistory(models.Model):
     class Meta:
         verbose_name = _("earlier score")
         verbose_name_plural = _("earlier scores")
-        constraints = [
-            models.UniqueConstraint(fields=["customer", "target", "as_of"], name="one_history_score_a_day")
-        ]
 
     def __str__(self) -> str:
         return f"{self.customer_id}/{self.target_id} {self.as_of}: {self.value}"
