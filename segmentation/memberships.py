@@ -53,9 +53,12 @@ def evaluate(
     day = today or Shop.get().today()
     for level in _levels(definitions):
         columns = set(frame.columns)
-        frame = frame.with_columns(
-            _expression(definition, columns, day).alias(definition.column) for definition in level
+        # Beside a column of the frame a literal is spread over the rows.
+        found = frame.select(
+            frame.columns[0],
+            *(_expression(definition, columns, day).alias(definition.column) for definition in level),
         )
+        frame = frame.hstack(found.get_columns()[1:])
     return frame
 
 
