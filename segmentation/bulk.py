@@ -6,17 +6,17 @@ take the database's default, never a Python default. Callers hold the transactio
 """
 
 # Every name in these statements comes from a model's own columns; values are always parameters.
-# ruff: noqa: S608, S611
+# ruff: noqa: S608
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 import polars as pl
 from django.db import connection, models, transaction
-from django.db.models import F, Func, Q, QuerySet
 
 from segmentation import pgcopy
 from segmentation.lookups import values_in as values_in
@@ -298,6 +298,11 @@ def _types(fields: Sequence[models.Field[Any, Any]]) -> dict[str, str]:
 
 def _type(field: models.Field[Any, Any]) -> str:
     """The column's type without identity or length."""
+    return _type_at(field, connection.vendor)
+
+
+@lru_cache(maxsize=1024)
+def _type_at(field: models.Field[Any, Any], vendor: str) -> str:
     kind = field.rel_db_type(connection) or field.db_type(connection) or "text"
     return "varchar" if kind.startswith("varchar") else kind
 

@@ -121,7 +121,9 @@ def _newest(selection: Selection, *, at: datetime | None) -> Answers:
     for (key, purpose), (_moment, denied) in newest.items():
         owner = (selection.absorbed.get(key, key), purpose)
         found[owner] = found.get(owner, False) or denied
-    return {key: str(Consent.Status.DENIED if denied else Consent.Status.GRANTED) for key, denied in found.items()}
+    return {
+        key: str(Consent.Status.DENIED if denied else Consent.Status.GRANTED) for key, denied in found.items()
+    }
 
 
 def _told(selection: Selection, at: datetime | None) -> Iterator[tuple[int, str, str, int]]:

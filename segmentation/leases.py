@@ -1,5 +1,8 @@
 """Claiming rows that are work: conditional UPDATE, expiring lease, fencing token, the database's clock."""
 
+# Names in the statement come from our own models; values are always parameters.
+# ruff: noqa: S608
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
