@@ -6,28 +6,23 @@ take the database's default, never a Python default. Callers hold the transactio
 """
 
 # Every name in these statements comes from a model's own columns; values are always parameters.
-# ruff: noqa: S608, S611
+# ruff: noqa: S608
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 import polars as pl
 from django.db import connection, models, transaction
-from django.db.models import F, Func, Q, QuerySet
-from django.db.models.expressions import RawSQL
 
 from segmentation import pgcopy
+from segmentation.lookups import values_in as values_in
 
 # Below this many rows PostgreSQL gets arrays in one statement; above it a COPY into a temporary table is quicker.
 COPY_FROM: Final = 1000
-# Ids in one IN list.
-IDS_A_QUERY: Final = 5000
-# Ids count as neighbours when at least one in so many of their range is asked for.
-NEIGHBOURS: Final = 4
 _PLAIN = (
     models.IntegerField,
     models.FloatField,
@@ -66,6 +61,8 @@ def insert(
     model: type[models.Model], columns: Sequence[str], rows: Rows, *, on_conflict: OnConflict = "error"
 ) -> int:
     """Insert rows and return how many were written (inserted or updated)."""
+    if _is_nothing(rows):
+        return 0
     fields = _fields(model, columns)
     values = _prepared(fields, columns, rows)
     if not len(values):
@@ -89,6 +86,8 @@ def update(
     model: type[models.Model], columns: Sequence[str], rows: Rows, *, keys: Sequence[str] = ("id",)
 ) -> int:
     """Set the non-key columns of the rows found by `keys`; returns how many rows were found."""
+    if _is_nothing(rows):
+        return 0
     fields = _fields(model, columns)
     values = _prepared(fields, columns, rows)
     if not len(values):
@@ -111,6 +110,8 @@ def update(
 
 def delete(model: type[models.Model], keys: Sequence[str], rows: Rows) -> int:
     """Delete the rows found by `keys` (no cascades, no signals); returns how many."""
+    if _is_nothing(rows):
+        return 0
     fields = _fields(model, keys)
     values = _prepared(fields, keys, rows)
     if not len(values):
@@ -129,6 +130,8 @@ def new_ids(model: type[models.Model], count: int) -> list[int]:
 
     Needs a transaction: SQLite's one writer keeps others from taking the same ones.
     """
+    if not count:
+        return []
     table = model._meta.db_table
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
@@ -144,46 +147,8 @@ def new_ids(model: type[models.Model], count: int) -> list[int]:
         return list(cursor.fetchone()[0] or ())
 
 
-def values_in(
-    queryset: QuerySet[Any], ids: Sequence[int] | Sequence[str], *columns: str, by: str = "customer_id"
-) -> Iterator[tuple[Any, ...]]:
-    """`queryset.values_list(*columns)` for the rows whose `by` is among `ids`, in IN lists of a bearable length."""
-    for start in range(0, len(ids), IDS_A_QUERY):
-        keys = ids[start : start + IDS_A_QUERY]
-        stretch = _between(keys, by)
-        if stretch and len(keys) >= COPY_FROM and _is_empty(queryset.filter(**stretch)):
-            continue  # a first run asks for much that cannot be there yet; thousands of keys are long in sending
-        part = queryset.filter(_among(keys, by), **stretch)
-        # Not .iterator(): a cursor on the server takes four round trips for what is short anyway.
-        yield from part.values_list(*columns)
-
-
-def _is_empty(rows: QuerySet[Any]) -> bool:
-    """Not asked of rows that are to be locked: locks are taken in one order only."""
-    return not rows.query.select_for_update and not rows.exists()
-
-
-def _between(keys: Sequence[int] | Sequence[str], by: str) -> dict[str, Any]:
-    """Neighbours lie in one stretch of an index. Without this a table that was filled a moment ago, and has no
-    statistics yet, is read as a whole for each part."""
-    first, last = min(keys), max(keys)
-    if isinstance(first, int) and isinstance(last, int) and last - first < NEIGHBOURS * len(keys):
-        return {f"{by}__gte": first, f"{by}__lte": last}
-    return {}
-
-
-def _among(keys: Sequence[int] | Sequence[str], by: str) -> Q | Func:
-    """The keys as one parameter: Django looks at every member of a list, which takes longer than the query."""
-    if connection.vendor == "sqlite":
-        return Q(**{f"{by}__in": RawSQL("SELECT value FROM json_each(%s)", [json.dumps(list(keys))])})
-    array = "%s::text[]" if keys and isinstance(keys[0], str) else "%s::bigint[]"
-    return Func(
-        F(by),
-        RawSQL(array, [list(keys)]),
-        template="(%(expressions)s)",
-        arg_joiner=" = ANY ",
-        output_field=models.BooleanField(),
-    )
+def _is_nothing(rows: Rows) -> bool:
+    return isinstance(rows, pl.DataFrame) and rows.is_empty()
 
 
 def _fields(model: type[models.Model], columns: Sequence[str]) -> list[models.Field[Any, Any]]:
@@ -333,6 +298,11 @@ def _types(fields: Sequence[models.Field[Any, Any]]) -> dict[str, str]:
 
 def _type(field: models.Field[Any, Any]) -> str:
     """The column's type without identity or length."""
+    return _type_at(field, connection.vendor)
+
+
+@lru_cache(maxsize=1024)
+def _type_at(field: models.Field[Any, Any], vendor: str) -> str:
     kind = field.rel_db_type(connection) or field.db_type(connection) or "text"
     return "varchar" if kind.startswith("varchar") else kind
 

@@ -66,6 +66,13 @@ def nothing(fields: Sequence[Field]) -> pl.DataFrame:
     return pl.DataFrame(schema={field.name: field.dtype for field in fields})
 
 
+def together(fields: Sequence[Field], parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Rows of the fields that were read in parts, one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    return pl.concat([nothing(fields), *parts], rechunk=True)
+
+
 def read(fields: Sequence[Field], source: str, values: Sequence[Any]) -> pl.DataFrame:
     """The fields of the rows of `source` ("FROM … WHERE … ORDER BY …"), in its order."""
     if connection.vendor == "postgresql":

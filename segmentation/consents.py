@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
 import polars as pl
@@ -11,10 +11,11 @@ from django.db import connection
 from segmentation import bulk, columns
 from segmentation.batches import batches
 from segmentation.columns import Field
-from segmentation.features.selection import select, within
+from segmentation.features.selection import Selection, select, within
 from segmentation.models import Consent, Customer, Shop
 from segmentation.models.shop import ProfilingBasis
 from segmentation.normal import NormalConsent
+from segmentation.stages import stage
 
 Answers = dict[tuple[int, str], str]
 _ANSWER = {
@@ -22,6 +23,7 @@ _ANSWER = {
     "status": pl.String(), "source": pl.String(),
 }  # fmt: skip
 UNKNOWN = "unknown"
+_SAID = ("customer_id", "purpose", "status")
 FIELDS = (
     Field("customer_id", "int8"),
     Field("purpose", "text"),
@@ -62,20 +64,18 @@ def current(customer_ids: Iterable[int], *, at: datetime | None = None) -> Answe
 
     Customers merged into one of these count for it, and one refusal among them refuses for all.
     """
-    rows = _newest(sorted(set(customer_ids)), at=at).rows()
-    return {(customer_id, purpose): status for customer_id, purpose, status in rows}
+    return _newest(select(sorted(set(customer_ids))), at=at)
 
 
-def answers_of(customer_ids: pl.Series) -> list[pl.Series]:
-    """consent.marketing and consent.profiling of these customers, in their order."""
-    newest = _newest(customer_ids.to_list(), at=None)
-    asked = customer_ids.alias("customer_id").to_frame()
-    found = []
-    for purpose in Consent.Purpose.values:
-        known = newest.filter(purpose=purpose)
-        answer = asked.join(known, on="customer_id", how="left", maintain_order="left")["status"]
-        found.append(answer.fill_null(UNKNOWN).alias(f"consent.{purpose}"))
-    return found
+@stage("read")
+def answers_of(customer_ids: pl.Series, selection: Selection | None = None) -> list[pl.Series]:
+    """consent.marketing and consent.profiling of these customers, in their order. selection: theirs, where known."""
+    ids = customer_ids.to_list()
+    known = _newest(selection or select(ids), at=None)
+    return [
+        pl.Series(f"consent.{purpose}", [known.get((key, purpose), UNKNOWN) for key in ids], dtype=pl.String)
+        for purpose in Consent.Purpose.values
+    ]
 
 
 def refresh_profiled(customer_ids: Iterable[int]) -> None:
@@ -110,21 +110,30 @@ def _known(customer_ids: list[int]) -> dict[tuple[int, str, datetime], str]:
     return {(customer_id, purpose, decided_at): status for customer_id, purpose, decided_at, status in rows}
 
 
-def _newest(customer_ids: Sequence[int], *, at: datetime | None) -> pl.DataFrame:
-    """customer_id, purpose, status: one row for each purpose that the customer, or one merged into them, answered."""
-    selection = select(customer_ids)
+def _newest(selection: Selection, *, at: datetime | None) -> Answers:
+    """Newest answers by customer and purpose; one refusal among those merged into a customer refuses for all."""
+    newest: dict[tuple[int, str], tuple[int, bool]] = {}
+    for key, purpose, status, moment in _told(selection, at):
+        # Of one moment's answers the refusal wins, as the greater of the two.
+        answer = (moment, status == Consent.Status.DENIED)
+        newest[key, purpose] = max(answer, newest.get((key, purpose), answer))
+    found: dict[tuple[int, str], bool] = {}
+    for (key, purpose), (_moment, denied) in newest.items():
+        owner = (selection.absorbed.get(key, key), purpose)
+        found[owner] = found.get(owner, False) or denied
+    return {
+        key: str(Consent.Status.DENIED if denied else Consent.Status.GRANTED) for key, denied in found.items()
+    }
+
+
+def _told(selection: Selection, at: datetime | None) -> Iterator[tuple[int, str, str, int]]:
+    """Customer, purpose, status and moment in microseconds of every answer from before the instant."""
     before = "decided_at < %s" if at is not None else "TRUE"
     end = [] if at is None else [connection.ops.adapt_datetimefield_value(at)]
     table = connection.ops.quote_name(Consent._meta.db_table)
-    parts = [columns.nothing(FIELDS)]
     for part in selection.parts():
         where, values = within("customer_id", part)
-        parts.append(columns.read(FIELDS, f"FROM {table} WHERE {where} AND {before}", [*values, *end]))
-    rows = pl.concat(parts).filter(~pl.col("customer_id").is_in(list(selection.hidden)))
-    each = ["customer_id", "purpose"]
-    # Of one moment's answers “denied” sorts last here, so a refusal wins.
-    ordered = rows.sort("decided_at", "status", descending=[False, True])
-    newest = ordered.group_by(each).agg(pl.col("status").last())
-    owners = newest.with_columns(pl.col("customer_id").replace(selection.absorbed))
-    # “denied” is also the smaller word: one refusal is enough.
-    return owners.group_by(each).agg(pl.col("status").min())
+        rows = columns.read(FIELDS, f"FROM {table} WHERE {where} AND {before}", [*values, *end])
+        moments = rows["decided_at"].to_physical().to_list()
+        told = zip(*(rows[name].to_list() for name in _SAID), moments, strict=True)
+        yield from (row for row in told if row[0] not in selection.hidden)

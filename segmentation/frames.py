@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from segmentation import consents, targets
+from segmentation import targets
 from segmentation.models import Target
 from segmentation.serving import Answers, Serving
 from segmentation.stages import stage
@@ -24,10 +24,11 @@ def decision_frame(
     customers: pl.DataFrame,
     facts: pl.DataFrame,
     answers: Sequence[Answers],
+    consent: Sequence[pl.Series],
 ) -> pl.DataFrame:
     """Rows and order of `customers` (with `input_version`), which are those of `features` and `facts` as well.
 
-    facts: see segmentation/order_facts.py.
+    facts: see segmentation/order_facts.py. consent: see consents.answers_of.
     """
     ids = customers["customer_id"]
     columns = [
@@ -40,7 +41,7 @@ def decision_frame(
         customers["channel"].alias("customer.channel"),
         features["tenure_days"].alias("customer.tenure_days"),
         facts["is_profiled"].alias("customer.is_profiled"),
-        *consents.answers_of(ids),
+        *consent,
     ]
     return pl.DataFrame(columns)
 

@@ -1,5 +1,8 @@
 """Claiming rows that are work: conditional UPDATE, expiring lease, fencing token, the database's clock."""
 
+# Names in the statement come from our own models; values are always parameters.
+# ruff: noqa: S608
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
@@ -42,17 +45,52 @@ def claim(
     rows: QuerySet[Row], *, lease: timedelta = LEASE, limit: int = 1, max_attempts: int = MAX_ATTEMPTS
 ) -> list[Row]:
     """Claim up to `limit` due rows, oldest first; rows that already failed `max_attempts` times are parked."""
-    if not claimable(rows).exists():  # an idle worker only reads: SQLite has one write lock
+    # An idle worker only reads: SQLite has one write lock.
+    states = set(_oldest(rows, limit).values_list("state", flat=True))
+    if LeaseState.RUNNING in states:
+        _park_poison(rows, max_attempts=max_attempts)
+    if not states:
         return []
-    _park_poison(rows, max_attempts=max_attempts)
+    return take(rows, lease=lease, limit=limit, max_attempts=max_attempts)
+
+
+def take(
+    rows: QuerySet[Row], *, lease: timedelta = LEASE, limit: int = 1, max_attempts: int = MAX_ATTEMPTS
+) -> list[Row]:
+    """As `claim` for whoever has seen that there is work: it writes without a look, and parks nothing."""
+    # Beyond the oldest rows that somebody looked at there may be poison, which its own turn will park.
+    healthy = rows.filter(Q(state=LeaseState.QUEUED) | Q(attempts__lt=max_attempts))
+    if connection.vendor == "postgresql":
+        return _claim_at_once(healthy, lease=lease, limit=limit)
+    return _claim_alone(healthy, lease=lease, limit=limit)
+
+
+def _oldest(rows: QuerySet[Row], limit: int) -> QuerySet[Row]:
+    return claimable(rows).order_by("run_after", "pk")[:limit]
+
+
+def _claim_at_once(rows: QuerySet[Row], *, lease: timedelta, limit: int) -> list[Row]:
+    """Found, locked, marked and read by one statement (PostgreSQL), so a claim is one journey."""
+    model = rows.model
+    due, values = _oldest(rows, limit).values("pk").query.sql_with_params()
+    table = connection.ops.quote_name(model._meta.db_table)
+    claimed = model._default_manager.raw(
+        # Worked out once, whatever the plan: else a limit may be passed.
+        f"WITH due (id) AS MATERIALIZED ({due} FOR UPDATE OF {table} SKIP LOCKED)"
+        f" UPDATE {table} SET state = %s, attempts = attempts + 1, fence = fence + 1,"
+        f" lease_until = statement_timestamp() + %s, started_at = statement_timestamp(), error = ''"
+        f" FROM due WHERE {table}.id = due.id RETURNING {table}.*",
+        [*values, LeaseState.RUNNING, lease],
+    )
+    return sorted(claimed, key=lambda row: (row.run_after, row.pk))
+
+
+def _claim_alone(rows: QuerySet[Row], *, lease: timedelta, limit: int) -> list[Row]:
+    """The same where one writer at a time is all there can be (SQLite)."""
+    manager = rows.model._default_manager
     with transaction.atomic():
-        due = claimable(rows).order_by("run_after", "pk")
-        if connection.features.has_select_for_update_skip_locked:
-            due = due.select_for_update(skip_locked=True, of=("self",))
-        keys = list(due.values_list("pk", flat=True)[:limit])
-        if not keys:
-            return []
-        claimable(rows.model._default_manager.filter(pk__in=keys)).update(
+        keys = list(_oldest(rows, limit).values_list("pk", flat=True))
+        claimable(manager.filter(pk__in=keys)).update(
             state=LeaseState.RUNNING,
             attempts=F("attempts") + 1,
             fence=F("fence") + 1,
@@ -60,18 +98,12 @@ def claim(
             started_at=Now(),
             error="",
         )
-        return list(
-            rows.model._default_manager.filter(pk__in=keys, state=LeaseState.RUNNING).order_by(
-                "run_after", "pk"
-            )
-        )
+        return list(manager.filter(pk__in=keys, state=LeaseState.RUNNING).order_by("run_after", "pk"))
 
 
 def _park_poison(rows: QuerySet[Row], *, max_attempts: int) -> None:
     """A row whose every worker died is stopped visibly instead of killing the next one."""
     poison = claimable(rows).filter(state=LeaseState.RUNNING, attempts__gte=max_attempts)
-    if not poison.exists():
-        return
     poison.update(
         state=LeaseState.FAILED,
         lease_until=None,

@@ -9,8 +9,8 @@ from typing import Final
 
 import numpy as np
 import polars as pl
-from django.db import transaction
-from django.db.models import Count, F
+from django.db import connection, transaction
+from django.db.models import Count
 from django.db.models.functions import Now
 
 from segmentation import bulk, segments, stored_frames
@@ -54,9 +54,12 @@ def evaluate(
     day = today or Shop.get().today()
     for level in _levels(definitions):
         columns = set(frame.columns)
-        frame = frame.with_columns(
-            _expression(definition, columns, day).alias(definition.column) for definition in level
+        # Beside a column of the frame a literal is spread over the rows.
+        found = frame.select(
+            frame.columns[0],
+            *(_expression(definition, columns, day).alias(definition.column) for definition in level),
         )
+        frame = frame.hstack(found.get_columns()[1:])
     return frame
 
 
@@ -166,10 +169,9 @@ def _wanted(frame: pl.DataFrame, by_slug: Mapping[str, int]) -> pl.DataFrame:
 
 
 def _stored(ids: Sequence[int], segment_ids: Sequence[int]) -> pl.DataFrame:
-    rows = bulk.values_in(
-        Membership.objects.filter(segment__in=segment_ids), ids, "segment_id", "customer_id"
-    )
-    return pl.DataFrame(list(rows), schema=_PAIR, orient="row")
+    wanted = set(segment_ids)
+    rows = bulk.values_in(Membership.objects.all(), ids, "segment_id", "customer_id")
+    return pl.DataFrame([row for row in rows if row[0] in wanted], schema=_PAIR, orient="row")
 
 
 def _write(entered: pl.DataFrame, left: pl.DataFrame, *, cause: int) -> None:
@@ -202,10 +204,11 @@ def _adjust_counts(report: MembershipReport, by_slug: Mapping[str, int]) -> None
         for slug in report.entered.keys() | report.left.keys()
     }
     # Always by id, so that two writers wait for each other instead of locking up.
-    for key in sorted(changes):
-        Segment.objects.filter(pk=key, member_count__gte=-changes[key]).update(
-            member_count=F("member_count") + changes[key]
-        )
+    table = connection.ops.quote_name(Segment._meta.db_table)
+    counted = f"UPDATE {table} SET member_count = member_count + %s WHERE id = %s AND member_count >= %s"  # noqa: S608
+    with connection.cursor() as cursor:
+        for key, more in sorted(changes.items()):
+            cursor.execute(counted, [more, key, -more])
 
 
 def _empty(segment: Segment, on_decided: OnDecided | None) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -18,7 +18,7 @@ import structlog
 from django.db import transaction
 from django.db.models.functions import Now
 
-from segmentation import bulk, frames, leases, order_facts, score_writes, serving
+from segmentation import bulk, consents, frames, in_force, leases, order_facts, score_writes, serving
 from segmentation.jobs import Job, enqueue
 from segmentation.models import (
     Customer,
@@ -34,6 +34,9 @@ from segmentation.models import (
 )
 from segmentation.news import News, OnDecided
 from segmentation.stages import stage
+
+if TYPE_CHECKING:
+    from segmentation.features.context_data import ContextData
 
 log = structlog.get_logger(__name__)
 RETRY_AFTER = timedelta(seconds=30)
@@ -57,6 +60,7 @@ class Pinned:
     as_of: date
     shop: Shop
     context: ShopContext
+    numbers: ContextData
     servings: tuple[serving.Serving, ...]
 
 
@@ -85,9 +89,29 @@ def pin(
     as_of: date | None = None, *, context: ShopContext | None = None, pins: Mapping[str, int] | None = None
 ) -> Pinned:
     """Champions and shop-wide numbers of now, or those that a run has pinned."""
-    shop = Shop.get()
-    as_of = as_of or shop.scoring_as_of()
-    return Pinned(as_of, shop, context or context_for(as_of, shop), serving.current(pins))
+    from segmentation.features import context as contexts
+
+    with in_force.steady():
+        shop = in_force.shop()
+        day = as_of or shop.scoring_as_of()
+        if context is None:
+            row, numbers = in_force.kept(("context", day), lambda: _newest_context(day, shop))
+        else:
+            row, numbers = context, contexts.load(context)
+        servings = in_force.kept("champions", _champions) if pins is None else serving.current(pins)
+        return Pinned(day, shop, row, numbers, servings)
+
+
+def _champions() -> tuple[tuple[serving.Serving, ...], bool]:
+    return serving.current(), True
+
+
+def _newest_context(as_of: date, shop: Shop) -> tuple[tuple[ShopContext, ContextData], bool]:
+    """The context and its numbers. One that no run has pinned yet is asked for again."""
+    from segmentation.features import context
+
+    row = context_for(as_of, shop)
+    return (row, context.load(row)), ScoringRun.objects.filter(context=row).exists()
 
 
 def context_for(as_of: date, shop: Shop) -> ShopContext:
@@ -111,16 +135,13 @@ def frame_for(ids: Sequence[int], pinned: Pinned) -> pl.DataFrame:
 
 def compute(ids: Sequence[int], pinned: Pinned) -> Computed:
     """Read events and work everything out; writes nothing."""
-    from segmentation.features import catalogue, context, store
+    from segmentation.features import catalogue, store
     from segmentation.features.compute import compute as compute_features
 
-    # Versions before anything else: whatever changes from here on shows as a grown version when writing.
-    versions = store.read_versions(ids)
-    customers = store.read_customers(versions["customer_id"].to_list(), as_of=pinned.as_of, shop=pinned.shop)
-    keys = customers["customer_id"].to_list()
-    events = store.read_events(keys, as_of=pinned.as_of, shop=pinned.shop)
-    features = compute_features(events, pinned.as_of, context.load(pinned.context), customers=customers)
-    customers = customers.join(versions, on="customer_id", how="left", maintain_order="left")
+    customers, selection = store.read_people(ids, as_of=pinned.as_of, shop=pinned.shop)
+    events = store.read_events(selection, as_of=pinned.as_of, shop=pinned.shop)
+    consent = consents.answers_of(customers["customer_id"], selection)
+    features = compute_features(events, pinned.as_of, pinned.numbers, customers=customers)
     known = order_facts.facts_of(events, customers, as_of=pinned.as_of, shop=pinned.shop)
     answers = serving.answer(
         pinned.servings,
@@ -129,7 +150,9 @@ def compute(ids: Sequence[int], pinned: Pinned) -> Computed:
         outside=order_facts.outside_population(known, as_of=pinned.as_of, shop=pinned.shop),
         catalogue_version=catalogue.CATALOGUE_VERSION,
     )
-    frame = frames.decision_frame(features=features, customers=customers, facts=known, answers=answers)
+    frame = frames.decision_frame(
+        features=features, customers=customers, facts=known, answers=answers, consent=consent
+    )
     return Computed(pinned, frame, features, known, answers)
 
 
@@ -148,13 +171,14 @@ def score_customers(
     """
     from segmentation import memberships
 
-    computed = compute(ids, pinned)
     today = pinned.as_of - timedelta(days=1)
-    computed = replace(computed, frame=memberships.evaluate(computed.frame, today=today))
-    with transaction.atomic():
-        report = _write(computed, cause=cause, on_decided=on_decided)
-        if inside is not None:
-            inside(report)
+    with in_force.steady():
+        computed = compute(ids, pinned)
+        computed = replace(computed, frame=memberships.evaluate(computed.frame, today=today))
+        with transaction.atomic():
+            report = _write(computed, cause=cause, on_decided=on_decided)
+            if inside is not None:
+                inside(report)
     return report
 
 
@@ -182,7 +206,8 @@ def _write(computed: Computed, *, cause: int, on_decided: OnDecided | None) -> S
     )
     score_writes.write_scores(keys, kept.answers, as_of=pinned.as_of)
     moved = memberships.publish(frame, cause=_membership_cause(cause)).customer_ids
-    decided = decisions.decide(frame, as_of=pinned.as_of, cause=cause, headlines=headlines)
+    people = decisions.people((key, *stored[key][-len(decisions.PEOPLE) + 1 :]) for key in ids)
+    decided = decisions.decide(frame, as_of=pinned.as_of, cause=cause, headlines=headlines, people=people)
     if on_decided is not None:
         tiers = headlines["tier"].to_list()
         regraded = {key for key, tier in zip(ids, tiers, strict=True) if tier != stored[key].tier}
@@ -202,15 +227,22 @@ def rescore_due(*, limit: int = 200, on_decided: OnDecided | None = None) -> int
     Whoever was tried before without success is taken alone: one that kills its worker is parked after its attempts
     without those who were in the same batch.
     """
+    with in_force.steady():
+        return _rescore_due(limit, on_decided)
+
+
+def _rescore_due(limit: int, on_decided: OnDecided | None) -> int:
     due = DueCustomer.objects.all()
-    if not leases.claimable(due).exists():
+    oldest = leases.claimable(due).order_by("run_after", "pk")[:limit]
+    attempts = set(oldest.values_list("attempts", flat=True))
+    if not attempts:
         return 0
     # Before the claim: fitting the shop's numbers may outlast a lease, and champions that cannot be read are
     # nobody's failed attempt.
     pinned = pin()
-    fresh = leases.claim(due.filter(attempts=0), limit=limit)
+    fresh = leases.take(due.filter(attempts=0), limit=limit) if 0 in attempts else []
     _score_together(fresh, pinned, on_decided)
-    tried = leases.claim(due.filter(attempts__gt=0))
+    tried = leases.claim(due.filter(attempts__gt=0)) if attempts - {0} else []
     _score_together(tried, pinned, on_decided)
     return len(fresh) + len(tried)
 
@@ -245,10 +277,11 @@ def _score_due(rows: Sequence[DueCustomer], pinned: Pinned, on_decided: OnDecide
     def inside(report: ScoredReport) -> None:
         stale = set(report.stale)
         done = [row for row in rows if row.customer_id not in stale]
-        bulk.delete(
+        gone = bulk.delete(
             DueCustomer, ("id", "generation", "fence"), [(row.pk, row.generation, row.fence) for row in done]
         )
-        _requeue(rows)
+        if gone < len(rows):
+            _requeue(rows)
 
     score_customers(
         [row.customer_id for row in rows],
@@ -273,23 +306,27 @@ def _requeue(rows: Sequence[DueCustomer]) -> None:
         enqueue(Job.RESCORE_DUE)
 
 
+# Always by id: two writers with the same customers wait for each other instead of locking up. Who was merged since
+# the events were read is no longer scored.
+_SCORED = Customer.objects.filter(merged_into__isnull=True).select_for_update().order_by("pk")
+
+
 class _Stored(NamedTuple):
-    """A customer's row before this scoring."""
+    """A customer's row before this scoring; what decisions ask of it comes last (see decisions.PEOPLE)."""
 
     input_version: int
     scored_as_of: date | None
     tier: str
+    reference: str
+    holdout_key: str
+    current_offer_id: int | None
+    priority: int
 
 
 @stage("lock")
 def _lock(keys: Sequence[int]) -> dict[int, _Stored]:
-    # Always by id: two writers with the same customers wait for each other instead of locking up. Who was merged
-    # since the events were read is no longer scored.
-    rows = Customer.objects.filter(merged_into__isnull=True).select_for_update().order_by("pk")
-    return {
-        key: _Stored(*row)
-        for key, *row in bulk.values_in(rows, sorted(keys), "pk", *_Stored._fields, by="pk")
-    }
+    found = bulk.values_in(_SCORED, sorted(keys), "pk", *_Stored._fields, by="pk")
+    return {key: _Stored(*row) for key, *row in found}
 
 
 def _fresh_rows(computed: Computed, stored: Mapping[int, _Stored]) -> np.ndarray:

@@ -4,7 +4,7 @@ policy: what is in force, as one hashed document · verdicts: who wins, on a who
 snapshots: what a decision saw · explaining: the sentences, rebuilt from all of these.
 """
 
-from segmentation.decisions.deciding import Decided, decide
+from segmentation.decisions.deciding import PEOPLE, Decided, decide, people
 from segmentation.decisions.explaining import DecisionExplanation, explain
 
-__all__ = ["Decided", "DecisionExplanation", "decide", "explain"]
+__all__ = ["PEOPLE", "Decided", "DecisionExplanation", "decide", "explain", "people"]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Final, overload
+from typing import Any, Final, overload
 
 import numpy as np
 import polars as pl
@@ -36,7 +36,7 @@ _COLUMNS: Final = (
     "priority",
     "verdicts",
 )
-_PEOPLE: Final = {
+PEOPLE: Final = {
     "id": pl.Int64,
     "reference": pl.String,
     "holdout_key": pl.String,
@@ -52,7 +52,9 @@ _LAST: Final = {
     "verdicts": pl.Binary,
 }
 _DONE: Final = {"customer_id": pl.Int64, "input_version": pl.Int64}
+_DECIDED: Final = {"customer_id": pl.Int64, "decision_id": pl.Int64}
 _LEVELS: Final = {"customer_id": pl.Int64, "level": pl.Int64, "rule_id": pl.Int64}
+_NEWEST: Final = Decision.objects.order_by().values("customer_id").annotate(last=Max("pk"))
 
 
 @dataclass(frozen=True)
@@ -101,19 +103,25 @@ class DecidedRows(Sequence[Decided]):
 
 @stage("decisions")
 def decide(
-    frame: pl.DataFrame, *, as_of: date, cause: int, headlines: pl.DataFrame | None = None
+    frame: pl.DataFrame,
+    *,
+    as_of: date,
+    cause: int,
+    headlines: pl.DataFrame | None = None,
+    people: pl.DataFrame | None = None,
 ) -> DecidedRows:
     """Judge every row and write decisions where something changed, headlines and service priorities with them.
 
     frame: a decision frame with its segment columns (see memberships.evaluate) and input_version; one row a
     customer. A (customer, input_version, policy) that is decided already stays as it is.
-    headlines: more columns of Customer (`id` among them), which are stored whether they differ or not.
+    headlines: more columns of Customer (`id` among them), row by row, which are stored whether they differ or not.
+    people: what Customer holds, row by row (see `people`), where the caller has read it.
     """
     today = as_of - timedelta(days=1)
     policy = policies.current(today)
-    policy_id = policies.stored(policy).pk
+    policy_id = policies.stored_id(policy)
     ids = frame["customer_id"].to_list()
-    people = _people(ids)
+    people = _people(ids) if people is None else people
     known = re_entry.entries(ids, policy.candidates)
     judged = judge(
         frame,
@@ -130,72 +138,75 @@ def decide(
     return _write_decisions(frame, now, last, people, changed, policy, policy_id, as_of=as_of, cause=cause)
 
 
+def people(rows: Iterable[tuple[Any, ...]]) -> pl.DataFrame:
+    """A frame of PEOPLE from its values of each customer; who has no holdout key of their own is drawn by reference."""
+    filled = [(key, reference, own or reference, *rest) for key, reference, own, *rest in rows]
+    return pl.DataFrame(filled, schema=PEOPLE, orient="row")
+
+
 def _people(ids: Sequence[int]) -> pl.DataFrame:
     """What Customer holds, in the order of `ids`."""
-    rows = list(bulk.values_in(Customer.objects.all(), ids, *_PEOPLE, by="pk"))
-    found = pl.DataFrame(rows, schema=_PEOPLE, orient="row")
-    return pl.DataFrame({"id": ids}, schema={"id": pl.Int64}).join(
-        found.with_columns(
-            pl.when(pl.col("holdout_key") == "")
-            .then("reference")
-            .otherwise("holdout_key")
-            .alias("holdout_key")
-        ),
-        on="id",
-        how="left",
-        maintain_order="left",
-    )
+    found = {row[0]: row for row in bulk.values_in(Customer.objects.all(), ids, *PEOPLE, by="pk")}
+    return people(found[key] for key in ids)
 
 
 def _outcome(frame: pl.DataFrame, judged: Judged, policy: Policy) -> pl.DataFrame:
     """What each row gets: ids and slugs of the winner, level and rule of the priority, verdicts."""
     offers = [candidate.offer for candidate in policy.candidates]
     campaigns = [candidate.campaign for candidate in policy.candidates]
-    return frame.select(
-        "customer_id",
-        "input_version",
-        _picked([campaign.id for campaign in campaigns], judged.winner, pl.Int64).alias("campaign_id"),
-        _picked([campaign.slug for campaign in campaigns], judged.winner, pl.String).alias("campaign"),
-        _picked([offer.id for offer in offers], judged.winner, pl.Int64).alias("offer_id"),
-        _picked([offer.slug for offer in offers], judged.winner, pl.String).alias("offer"),
-        pl.Series("priority", judged.level, dtype=pl.Int64),
-        _picked([rule.rule_id for rule in policy.priorities], judged.priority_rule, pl.Int64).alias(
-            "rule_id"
-        ),
-        pl.Series("verdicts", [row.tobytes() for row in judged.codes], dtype=pl.Binary),
-    )
+    rules = [rule.rule_id for rule in policy.priorities]
+    columns = {
+        "customer_id": frame["customer_id"],
+        "input_version": frame["input_version"],
+        "campaign_id": _picked([campaign.id for campaign in campaigns], judged.winner, pl.Int64),
+        "campaign": _picked([campaign.slug for campaign in campaigns], judged.winner, pl.String),
+        "offer_id": _picked([offer.id for offer in offers], judged.winner, pl.Int64),
+        "offer": _picked([offer.slug for offer in offers], judged.winner, pl.String),
+        "priority": pl.Series(judged.level, dtype=pl.Int64),
+        "rule_id": _picked(rules, judged.priority_rule, pl.Int64),
+        "verdicts": pl.Series([row.tobytes() for row in judged.codes], dtype=pl.Binary),
+    }
+    return pl.DataFrame([column.alias(name) for name, column in columns.items()])
 
 
 def _picked(values: Sequence[object], index: np.ndarray, dtype: pl.DataType | type[pl.DataType]) -> pl.Series:
     """(n,) the value at each index, null at -1."""
-    return pl.Series(values, dtype=dtype).gather(pl.Series(index, dtype=pl.Int64).replace(-1, None))
+    return pl.Series([*values, None], dtype=dtype).gather(np.where(index < 0, len(values), index))
 
 
 def _last_decisions(ids: Sequence[int], policy: Policy, policy_id: int) -> pl.DataFrame:
     """Each customer's latest decision in the order of `ids`, its verdicts in the present policy's layout."""
-    newest = Decision.objects.order_by().values("customer_id").annotate(last=Max("pk"))
-    keys = [last for _customer, last in bulk.values_in(newest, ids, "customer_id", "last")]
+    keys = [last for _customer, last in bulk.values_in(_NEWEST, ids, "customer_id", "last")]
     rows = [
         (*row[:-1], bytes(row[-1])) for row in bulk.values_in(Decision.objects.all(), keys, *_LAST, by="pk")
     ]
-    found = _aligned(pl.DataFrame(rows, schema=_LAST, orient="row"), policy, policy_id)
-    asked = pl.DataFrame({"customer_id": ids}, schema={"customer_id": pl.Int64})
-    return asked.join(found, on="customer_id", how="left", maintain_order="left")
+    found = {row[0]: row for row in rows}
+    missing = (None,) * (len(_LAST) - 1)
+    last = pl.DataFrame([found.get(key, (key, *missing)) for key in ids], schema=_LAST, orient="row")
+    return _aligned(last, policy, policy_id)
 
 
 def _aligned(last: pl.DataFrame, policy: Policy, policy_id: int) -> pl.DataFrame:
-    older = last.filter(pl.col("policy_id") != policy_id)["policy_id"].unique().to_list()
-    parts = [last.filter(pl.col("policy_id") == policy_id)]
-    for pk, content in PolicyVersion.objects.filter(pk__in=older).values_list("pk", "content"):
+    given = zip(last["policy_id"].to_list(), last["verdicts"].to_list(), strict=True)
+    older = {pk for pk, _codes in given if pk not in {None, policy_id}}
+    if not older:
+        return last
+    orders = _orders(older, policy)
+    # One more code a row, for what that policy did not have.
+    codes = [
+        np.frombuffer(codes + bytes([UNKNOWN]), np.uint8)[orders[pk]].tobytes() if pk in orders else codes
+        for pk, codes in zip(last["policy_id"].to_list(), last["verdicts"].to_list(), strict=True)
+    ]
+    return last.with_columns(pl.Series("verdicts", codes, dtype=pl.Binary))
+
+
+def _orders(policy_ids: Collection[int], policy: Policy) -> dict[int, list[int]]:
+    """By id of an older policy: where in its verdicts each one of the present policy stands; -1 where nowhere."""
+    orders = {}
+    for pk, content in PolicyVersion.objects.filter(pk__in=policy_ids).values_list("pk", "content"):
         place = {name: position for position, name in enumerate(policies.layout_of(content))}
-        order = [place.get(name, -1) for name in policy.layout]
-        rows = last.filter(pl.col("policy_id") == pk)
-        # One more code a row, for what that policy did not have.
-        codes = [
-            np.frombuffer(codes + bytes([UNKNOWN]), np.uint8)[order].tobytes() for codes in rows["verdicts"]
-        ]
-        parts.append(rows.with_columns(pl.Series("verdicts", codes, dtype=pl.Binary)))
-    return pl.concat(parts)
+        orders[pk] = [place.get(name, -1) for name in policy.layout]
+    return orders
 
 
 def _changed(now: pl.DataFrame, last: pl.DataFrame) -> pl.Series:
@@ -220,6 +231,8 @@ def _write_decisions(
     as_of: date,
     cause: int,
 ) -> DecidedRows:
+    if not changed.any():
+        return DecidedRows(pl.DataFrame(schema=_DECIDED))
     # Only who was decided before can be decided under these inputs and this policy already.
     again = now.filter(changed & last["policy_id"].is_not_null())
     done = _decided_already(again["customer_id"].to_list(), policy_id)
@@ -266,11 +279,11 @@ def _in(rows: pl.DataFrame, keys: pl.DataFrame) -> pl.Series:
 
 def _write_headlines(now: pl.DataFrame, people: pl.DataFrame, headlines: pl.DataFrame | None) -> None:
     """Customer.current_offer and .priority where they differ, in one go with the other headlines if there are any."""
-    rows = now.select(
-        pl.col("customer_id").alias("id"), pl.col("offer_id").alias("current_offer_id"), "priority"
+    rows = pl.DataFrame(
+        [now["customer_id"].alias("id"), now["offer_id"].alias("current_offer_id"), now["priority"]]
     )
     if headlines is not None:
-        rows = headlines.join(rows, on="id", maintain_order="left")
+        rows = headlines.hstack([rows["current_offer_id"], rows["priority"]])
     else:
         kept = ("current_offer_id", "priority")
         rows = rows.filter(pl.any_horizontal(rows[name].ne_missing(people[name]) for name in kept))
@@ -281,6 +294,8 @@ def _write_priorities(now: pl.DataFrame) -> None:
     """ServicePriority rows where level or rule differ; normal has no row."""
     found = bulk.values_in(ServicePriority.objects.all(), now["customer_id"].to_list(), *_LEVELS)
     stored = pl.DataFrame(list(found), schema=_LEVELS, orient="row")
+    if stored.is_empty() and (now["priority"] == int(PriorityLevel.NORMAL)).all():
+        return
     special = now.filter(pl.col("priority") != int(PriorityLevel.NORMAL))
     wanted = special.select("customer_id", pl.col("priority").alias("level"), "rule_id")
     different = wanted.join(stored, on=list(_LEVELS), how="anti", nulls_equal=True)

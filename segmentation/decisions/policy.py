@@ -158,6 +158,17 @@ def load(content: Mapping[str, Any]) -> Policy:
     return _read(content, known, definitions, _fields_of(content))
 
 
+def stored_id(policy: Policy) -> int:
+    """The id of this policy's row; the row is written when it is new."""
+    return in_force.kept(("policy row", policy.sha256), lambda: _stored_id(policy))
+
+
+def _stored_id(policy: Policy) -> tuple[int, bool]:
+    found = PolicyVersion.objects.defer("content").filter(sha256=policy.sha256).first()
+    # A row of a transaction that is not over yet may be gone with it.
+    return (stored(policy).pk, False) if found is None else (found.pk, True)
+
+
 def stored(policy: Policy) -> PolicyVersion:
     """The row of this policy, written when it is new."""
     found = PolicyVersion.objects.defer("content").filter(sha256=policy.sha256).first()

@@ -92,10 +92,10 @@ def _fits(
         pl.lit(False) if c.node is None else rules.expression(c.node, today=today, columns=columns)
         for c in candidates
     ]
-    # with_columns spreads literals over the rows, select would not.
     named = [test.alias(f"fits.{index}") for index, test in enumerate(tests)]
-    answers = frame.with_columns(named).select([f"fits.{index}" for index in range(len(tests))])
-    return answers.to_numpy().astype(bool).reshape(frame.height, len(tests))
+    # Beside a column of the frame a literal is spread over the rows.
+    answers = frame.select(frame.columns[0], *named).to_dict(as_series=True)
+    return np.column_stack([answers[f"fits.{index}"].to_numpy() for index in range(len(tests))])
 
 
 def _first_verdicts(

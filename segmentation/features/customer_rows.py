@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+import numpy as np
 import polars as pl
 from django.db import connection
 
-from segmentation import columns
-from segmentation.columns import Field
+from segmentation import columns, in_force
+from segmentation.columns import UTC_TIME, Field
 from segmentation.features.selection import Selection, within
 from segmentation.models import AttributeDefinition, AttributeValue, Customer
 
@@ -21,6 +22,7 @@ PROFILE = (
     Field("signed_up_at", "timestamptz", nullable=True),
 )
 VERSION = (Field("id", "int8"), Field("input_version", "int8"), Field("is_profiled", "bool"))
+PERSON = (*PROFILE, *VERSION[1:])
 VALUE = (
     Field("customer_id", "int8"),
     Field("definition_id", "int8"),
@@ -38,37 +40,64 @@ def versions(ids: Sequence[int]) -> pl.DataFrame:
     return columns.read(VERSION, source, values).rename({"id": "customer_id"})
 
 
+def people(ids: Sequence[int]) -> pl.DataFrame:
+    """As `profiles` of the survivors among `ids`, and their input_version and is_profiled at that moment."""
+    table = connection.ops.quote_name(Customer._meta.db_table)
+    where, values = within("id", ids)
+    source = f"FROM {table} WHERE {where} AND merged_into_id IS NULL ORDER BY id"
+    return columns.read(PERSON, source, values).rename({"id": "customer_id"})
+
+
 def profiles(selection: Selection) -> pl.DataFrame:
     """A customers frame of the survivors, by id."""
     where, values = within("id", selection.customers)
     table = connection.ops.quote_name(Customer._meta.db_table)
     source = f"FROM {table} WHERE {where} AND merged_into_id IS NULL ORDER BY id"
     frame = columns.read(PROFILE, source, values).rename({"id": "customer_id"})
-    return frame.filter(~pl.col("customer_id").is_in(list(selection.hidden)))
+    return frame.filter(~pl.col("customer_id").is_in(list(selection.hidden))) if selection.hidden else frame
 
 
-def attributes(selection: Selection, *, before: datetime) -> list[pl.DataFrame]:
-    """One frame (customer_id, attribute.<slug>) a definition: the newest value from before the instant.
+def attributes(selection: Selection, ids: pl.Series, *, before: datetime) -> list[pl.Series]:
+    """attribute.<slug> of each definition for these sorted ids: the newest value from before the instant.
 
     Values of merged customers count as the survivor's.
     """
-    definitions = list(AttributeDefinition.objects.order_by("slug"))
+    definitions = in_force.kept("attributes", _definitions)
     if not definitions:
         return []
     values = _values(selection, before)
-    owners = pl.col("customer_id").replace(selection.absorbed)
-    newest = (
-        values.with_columns(owners.alias("owner"))
-        .sort("owner", "definition_id", "valid_from", "customer_id")
-        .group_by("owner", "definition_id", maintain_order=True)
-        .agg(pl.col("number", "text").last())
-    )
+    if selection.absorbed:
+        values = values.with_columns(pl.col("customer_id").replace(selection.absorbed).alias("owner"))
+    else:
+        values = values.with_columns(owner="customer_id")
+    if values.height:
+        values = values.sort("owner", "definition_id", "valid_from", "customer_id")
+    owner, of = values["owner"].to_numpy(), values["definition_id"].to_numpy()
+    last = np.ones(len(owner), dtype=bool)
+    last[:-1] = (owner[1:] != owner[:-1]) | (of[1:] != of[:-1])
+    asked = ids.to_numpy()
     return [
-        newest.filter(pl.col("definition_id") == definition.pk).select(
-            pl.col("owner").alias("customer_id"), _typed(definition).alias(f"attribute.{definition.slug}")
+        _typed(definition, values, _rows(owner, last & (of == definition.pk), asked)).alias(
+            f"attribute.{definition.slug}"
         )
         for definition in definitions
     ]
+
+
+def _rows(owner: np.ndarray, mask: np.ndarray, asked: np.ndarray) -> pl.Series:
+    """Which of the marked rows, whose owners rise, belongs to each of the asked; null where none does."""
+    rows = np.flatnonzero(mask)
+    place = np.searchsorted(owner[rows], asked)
+    found = np.zeros(len(asked), dtype=bool)
+    inside = place < len(rows)
+    found[inside] = owner[rows[place[inside]]] == asked[inside]
+    taken = np.zeros(len(asked), dtype=np.int64)
+    taken[found] = rows[place[found]]
+    return pl.Series(taken, dtype=pl.Int64).set(pl.Series(~found), None)
+
+
+def _definitions() -> tuple[tuple[AttributeDefinition, ...], bool]:
+    return tuple(AttributeDefinition.objects.order_by("slug")), True
 
 
 def _values(selection: Selection, before: datetime) -> pl.DataFrame:
@@ -79,14 +108,16 @@ def _values(selection: Selection, before: datetime) -> pl.DataFrame:
         where, values = within("customer_id", part)
         source = f"FROM {table} WHERE {where} AND valid_from < %s"
         parts.append(columns.read(VALUE, source, [*values, instant]))
-    return pl.concat([columns.nothing(VALUE), *parts])
+    return columns.together(VALUE, parts)
 
 
-def _typed(definition: AttributeDefinition) -> pl.Expr:
+def _typed(definition: AttributeDefinition, values: pl.DataFrame, rows: pl.Series) -> pl.Series:
+    """The values of these rows in the type of the column."""
     if definition.kind in {Kind.TEXT, Kind.CHOICE}:
-        return pl.col("text")
+        return values["text"].gather(rows)
+    number = values["number"].gather(rows)
     if definition.kind == Kind.BOOLEAN:
-        return pl.col("number") != 0
+        return number != 0
     if definition.kind == Kind.DATE:
-        return pl.col("number").cast(pl.Int32).cast(pl.Date).cast(pl.Datetime("us", "UTC"))
-    return pl.col("number")
+        return number.cast(pl.Int32).cast(pl.Date).cast(UTC_TIME)
+    return number

@@ -43,7 +43,7 @@ def fetch(table: str, selection: Selection, where: str, values: Sequence[Any]) -
         ours, ids = within("customer_id", part)
         source = f"FROM {table} WHERE {ours} AND {where} ORDER BY customer_id, occurred_at, id"
         parts.append(columns.read(FIELDS, source, [*ids, *values]))
-    return pl.concat([columns.nothing(FIELDS), *parts], rechunk=True)
+    return columns.together(FIELDS, parts)
 
 
 def order_keys(table: str, where: str, values: Sequence[Any]) -> pl.DataFrame:

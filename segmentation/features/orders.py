@@ -19,9 +19,10 @@ def counted_orders(events: pl.DataFrame) -> pl.DataFrame:
     cancellation after that instant is not known yet. A change or cancellation names its order by
     `order_hash`; without one it ties to nothing and is left out. Keeps order and columns of `events`.
     """
-    orders = events.filter(pl.col("kind").is_in(ORDER_KINDS))
-    if (orders["kind"] != int(PLACED)).any():
-        orders = _newest_versions(orders)
+    kind, amount = events["kind"].to_numpy(), events["amount_minor"].to_numpy()
+    if not ((kind == CHANGED) | (kind == CANCELLED)).any():
+        return events.filter(pl.Series((kind == PLACED) & (amount > 0)))
+    orders = _newest_versions(events.filter(pl.col("kind").is_in(ORDER_KINDS)))
     return orders.filter(pl.col("amount_minor") > 0)
 
 

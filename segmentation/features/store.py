@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from django.db import connection
 
-from segmentation import bulk
+from segmentation import bulk, in_force
 from segmentation.features import customer_rows, event_rows, vectors
 from segmentation.features.catalogue import CATALOGUE_VERSION
 from segmentation.features.days import midnight
@@ -18,6 +18,7 @@ from segmentation.features.orders import CANCELLED, CHANGED, ORDER_KINDS
 from segmentation.features.selection import (
     Customers,
     IdRange,
+    Selection,
     customer_chunks,
     sampled_chunks,
     select,
@@ -35,6 +36,7 @@ __all__ = [
     "read_customers",
     "read_events",
     "read_features",
+    "read_people",
     "read_versions",
     "sampled_chunks",
     "write_features",
@@ -43,7 +45,7 @@ __all__ = [
 
 @stage("read")
 def read_events(
-    customers: Customers,
+    customers: Customers | Selection,
     *,
     as_of: date,
     shop: Shop,
@@ -55,7 +57,7 @@ def read_events(
     known_only: what scoring saw on that day: of what live sources told as it happened only what had been received
     by then, in the version known then. Without it the history as it is known now, which labels are read from.
     """
-    selection = select(customers)
+    selection = customers if isinstance(customers, Selection) else select(customers)
     instant = midnight(as_of, shop.zone)
     visible, more = _visible(instant, _live_before(instant, shop) if known_only else [])
     if kinds is not None:
@@ -68,19 +70,35 @@ def read_events(
     if selection.absorbed:
         frame = frame.with_columns(pl.col("customer_id").replace(selection.absorbed))
         frame = frame.sort("customer_id", "occurred_at", "id")
-    frame = _with_order_hash(table, frame)
-    nothing = pl.lit(None, dtype=EVENTS["sentiment"]).alias("sentiment")
-    return frame.with_columns(nothing).select(list(EVENTS))
+    found = {column.name: column for column in frame.get_columns()}
+    found["order_hash"] = _order_hashes(table, frame)
+    found["sentiment"] = pl.Series("sentiment", [], dtype=EVENTS["sentiment"]).extend_constant(
+        None, frame.height
+    )
+    return pl.DataFrame([found[name] for name in EVENTS])
 
 
 @stage("read")
 def read_customers(customers: Customers, *, as_of: date, shop: Shop) -> pl.DataFrame:
     """The customers frame of the survivors among these, by id, with attributes as they held before `as_of`."""
     selection = select(customers)
-    frame = customer_rows.profiles(selection)
-    for column in customer_rows.attributes(selection, before=midnight(as_of, shop.zone)):
-        frame = frame.join(column, on="customer_id", how="left", maintain_order="left")
-    return frame
+    return _with_attributes(customer_rows.profiles(selection), selection, as_of=as_of, shop=shop)
+
+
+@stage("read")
+def read_people(ids: Sequence[int], *, as_of: date, shop: Shop) -> tuple[pl.DataFrame, Selection]:
+    """The customers frame with input_version and is_profiled, and the merges of these customers.
+
+    Versions before anything else: whatever changes from then on shows as a grown version.
+    """
+    people = customer_rows.people(ids)
+    selection = select(people["customer_id"].to_list())
+    return _with_attributes(people, selection, as_of=as_of, shop=shop), selection
+
+
+def _with_attributes(frame: pl.DataFrame, selection: Selection, *, as_of: date, shop: Shop) -> pl.DataFrame:
+    before = midnight(as_of, shop.zone)
+    return frame.hstack(customer_rows.attributes(selection, frame["customer_id"], before=before))
 
 
 @stage("read")
@@ -152,8 +170,13 @@ def _live_before(instant: datetime, shop: Shop) -> list[tuple[int, datetime]]:
     if shop.frozen_on is not None:
         # A shop whose day is set back receives everything "later" than that day.
         return []
-    live = EventSource.objects.filter(live_since__lt=instant).values_list("pk", "live_since")
-    return [(source, since) for source, since in live if since is not None]
+    live = in_force.kept("sources", _live_sources)
+    return [(source, since) for source, since in live if since < instant]
+
+
+def _live_sources() -> tuple[list[tuple[int, datetime]], bool]:
+    live = EventSource.objects.exclude(live_since=None).order_by("pk").values_list("pk", "live_since")
+    return [(source, since) for source, since in live if since is not None], True
 
 
 def _visible(instant: datetime, live: Sequence[tuple[int, datetime]]) -> tuple[str, list[object]]:
@@ -173,17 +196,15 @@ def _of_kinds(where: str, values: list[object], kinds: Sequence[int]) -> tuple[s
     return f"{where} AND {condition}", [*values, *more]
 
 
-def _with_order_hash(table: str, frame: pl.DataFrame) -> pl.DataFrame:
-    """Tie versions of an order together, for the few customers who have a changed or cancelled one."""
+def _order_hashes(table: str, frame: pl.DataFrame) -> pl.Series:
+    """What ties versions of an order together, for the few customers who have a changed or cancelled one; else 0."""
+    if not np.isin(frame["kind"].to_numpy(), (int(CHANGED), int(CANCELLED))).any():
+        return pl.Series("order_hash", np.zeros(frame.height, dtype=np.int64))
     touched = frame.filter(pl.col("kind").is_in((int(CHANGED), int(CANCELLED))))
-    if touched.is_empty():
-        return frame.with_columns(pl.lit(0, dtype=pl.Int64).alias("order_hash"))
     events = frame.filter(
         pl.col("customer_id").is_in(touched["customer_id"].unique().implode()),
         pl.col("kind").is_in(ORDER_KINDS),
     )
     where, values = within("id", np.sort(events["id"].to_numpy()).tolist())
     keys = event_rows.order_keys(table, where, values)
-    return frame.join(keys, on="id", how="left", maintain_order="left").with_columns(
-        pl.col("order_hash").fill_null(0)
-    )
+    return frame.join(keys, on="id", how="left", maintain_order="left")["order_hash"].fill_null(0)

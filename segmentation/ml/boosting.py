@@ -114,7 +114,8 @@ class LightGBMEstimator:
         kinds = np.array([column.kind for column in self.columns])
         names = [column.name for column in self.columns if column.kind == "numeric"]
         values = matrix(frame.x, names)
-        x[:, kinds == "numeric"] = np.where(np.isinf(values), np.nan, values)
+        values[np.isinf(values)] = np.nan
+        x[:, kinds == "numeric"] = values
         x[:, kinds == "categorical"] = self.vocabulary_.category_codes(frame.x)
         return x
 

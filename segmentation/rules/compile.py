@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container
+from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import reduce
+from functools import lru_cache, reduce
 from operator import and_, or_
 from typing import Any, Final
 
@@ -18,7 +19,39 @@ Test = Callable[[pl.Expr, Any, date], pl.Expr]
 
 
 def expression(node: Node, *, today: date, columns: Container[str] | None = None) -> pl.Expr:
-    """The rule over a decision frame. A field whose column is not among `columns` counts as missing."""
+    """The rule over a decision frame. A field whose column is not among `columns` counts as missing.
+
+    Expressions of the last few thousand rules are kept: putting one together takes longer than a customer's answer.
+    """
+    present = None if columns is None else frozenset(f for f in _fields(_Same(node)) if f in columns)
+    return _kept(_Same(node), today, present)
+
+
+@dataclass(frozen=True, eq=False)
+class _Same:
+    """A rule that equals only itself; comparing trees would cost what keeping their expressions saves."""
+
+    node: Node
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.node is self.node
+
+    def __hash__(self) -> int:
+        return id(self.node)
+
+
+@lru_cache(maxsize=2048)
+def _fields(rule: _Same) -> tuple[str, ...]:
+    """Names of the fields that a rule asks about."""
+    node = rule.node
+    if isinstance(node, Condition):
+        return (node.field.name,)
+    return tuple(sorted({name for child in node.children for name in _fields(_Same(child))}))
+
+
+@lru_cache(maxsize=2048)
+def _kept(rule: _Same, today: date, columns: frozenset[str] | None) -> pl.Expr:
+    node = rule.node
     if isinstance(node, Condition):
         return _condition(node, today=today, present=columns is None or node.field.name in columns)
     parts = [expression(child, today=today, columns=columns) for child in node.children]

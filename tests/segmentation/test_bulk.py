@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from django.db import IntegrityError, transaction
 
-from segmentation import bulk
+from segmentation import bulk, lookups
 from segmentation.models import (
     Customer,
     CustomerFeatures,
@@ -120,7 +120,7 @@ def test_json_and_nothing_at_all():
 
 
 def test_values_are_read_for_many_ids_in_parts(monkeypatch):
-    monkeypatch.setattr(bulk, "IDS_A_QUERY", 2)
+    monkeypatch.setattr(lookups, "IDS_A_QUERY", 2)
     Customer.objects.bulk_create([Customer(id=i, reference=f"c{i}") for i in range(1, 6)])
     rows = list(bulk.values_in(Customer.objects.all(), [1, 2, 3, 5], "id", "reference", by="id"))
     assert sorted(rows) == [(1, "c1"), (2, "c2"), (3, "c3"), (5, "c5")]

@@ -1,0 +1,140 @@
+"""Rows by their keys, through statements that are worked out once: for Django a short query costs more than for the
+database."""
+
+# What is raw in these statements are the placeholders below.
+# ruff: noqa: S611
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+from weakref import WeakKeyDictionary
+
+from django.core.exceptions import EmptyResultSet
+from django.db import connection, models
+from django.db.models import F, Func, Q, QuerySet
+from django.db.models.expressions import RawSQL
+from django.db.transaction import TransactionManagementError
+
+# Ids in one statement.
+IDS_A_QUERY: Final = 5000
+# Ids count as neighbours when at least one in so many of their range is asked for.
+NEIGHBOURS: Final = 4
+# From so many ids on it pays to ask first whether anything is there.
+MANY: Final = 1000
+# Stand for the ids and their ends in the parameters of a statement.
+_KEYS, _FIRST, _LAST = object(), object(), object()
+Keys = Sequence[int] | Sequence[str]
+
+
+def values_in(
+    queryset: QuerySet[Any], ids: Keys, *columns: str, by: str = "customer_id"
+) -> Iterator[tuple[Any, ...]]:
+    """`queryset.values_list(*columns)` for the rows whose `by` is among `ids`, any number of them.
+
+    A queryset of all rows, or one that the caller keeps, is worked out once for each set of columns.
+    """
+    queryset = _same(queryset)
+    for start in range(0, len(ids), IDS_A_QUERY):
+        keys = ids[start : start + IDS_A_QUERY]
+        shape = _Shape(connection.vendor, columns, by, isinstance(keys[0], str), _are_near(keys))
+        if shape.near and len(keys) >= MANY and _is_empty(queryset, by, keys):
+            continue  # a first run asks for much that cannot be there yet; thousands of keys are long in sending
+        known = _known.setdefault(queryset, {})
+        if shape not in known:
+            try:
+                known[shape] = _worked_out(queryset, shape)
+            except EmptyResultSet:
+                return
+        yield from known[shape].rows(keys)
+
+
+def _is_empty(queryset: QuerySet[Any], by: str, keys: Keys) -> bool:
+    """Not asked of rows that are to be locked: locks are taken in one order only."""
+    if queryset.query.select_for_update:
+        return False
+    return not queryset.filter(**{f"{by}__gte": min(keys), f"{by}__lte": max(keys)}).exists()
+
+
+def _same(queryset: QuerySet[Any]) -> QuerySet[Any]:
+    """One queryset for all that ask a model for all its rows."""
+    query = queryset.query
+    if query.where or query.select or query.annotations or query.order_by or query.select_for_update:
+        return queryset
+    if query.is_sliced or query.combinator or query.distinct or not query.default_ordering:
+        return queryset
+    return _whole.setdefault(query.model, queryset)
+
+
+class _Shape(NamedTuple):
+    """What a statement depends on. near: the ids lie in one stretch of an index."""
+
+    vendor: str
+    columns: tuple[str, ...]
+    by: str
+    text: bool
+    near: bool
+
+
+@dataclass(frozen=True)
+class _Statement:
+    sql: str
+    values: tuple[Any, ...]
+    compiler: Any
+    converters: dict[Any, Any]
+    locks: bool
+
+    def rows(self, keys: Keys) -> Iterator[tuple[Any, ...]]:
+        if self.locks and not connection.in_atomic_block:
+            raise TransactionManagementError("Rows are held for the length of a transaction; there is none.")
+        with connection.cursor() as cursor:
+            cursor.execute(self.sql, [_given(value, keys) for value in self.values])
+            rows = cursor.fetchall()
+        if self.converters:
+            return map(tuple, self.compiler.apply_converters(rows, self.converters))
+        return iter(rows)
+
+
+_known: WeakKeyDictionary[QuerySet[Any], dict[_Shape, _Statement]] = WeakKeyDictionary()
+_whole: dict[type[models.Model], QuerySet[Any]] = {}
+
+
+def _worked_out(queryset: QuerySet[Any], shape: _Shape) -> _Statement:
+    asked = queryset.filter(_among(shape)).values_list(*shape.columns)
+    compiler = asked.query.get_compiler(connection=connection)
+    sql, values = compiler.as_sql()
+    converters = compiler.get_converters([column[0] for column in compiler.select])
+    return _Statement(sql, tuple(values), compiler, converters, locks=asked.query.select_for_update)
+
+
+def _among(shape: _Shape) -> Q:
+    """The keys as one parameter: Django looks at every member of a list, which takes longer than the query."""
+    among = Q(_compared(shape.by, " = ANY ", RawSQL("%s::text[]" if shape.text else "%s::bigint[]", [_KEYS])))
+    if shape.vendor == "sqlite":
+        among = Q(**{f"{shape.by}__in": RawSQL("SELECT value FROM json_each(%s)", [_KEYS])})
+    if shape.near:
+        # Without this a table that was filled a moment ago, and has no statistics yet, is read as a whole.
+        among &= Q(_compared(shape.by, " >= ", RawSQL("%s", [_FIRST])))
+        among &= Q(_compared(shape.by, " <= ", RawSQL("%s", [_LAST])))
+    return among
+
+
+def _compared(by: str, operator: str, value: RawSQL) -> Func:
+    return Func(
+        F(by), value, template="(%(expressions)s)", arg_joiner=operator, output_field=models.BooleanField()
+    )
+
+
+def _are_near(keys: Keys) -> bool:
+    first, last = min(keys), max(keys)
+    return isinstance(first, int) and isinstance(last, int) and last - first < NEIGHBOURS * len(keys)
+
+
+def _given(value: Any, keys: Keys) -> Any:
+    if value is _KEYS:
+        return json.dumps(list(keys)) if connection.vendor == "sqlite" else list(keys)
+    if value is _FIRST:
+        return min(keys)
+    return max(keys) if value is _LAST else value
