@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,7 +14,7 @@ from django.db.models import Count, F, Max, Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
-from segmentation import leases, locks, memberships, serving
+from segmentation import counts, leases, locks, memberships, serving
 from segmentation.jobs import Job, enqueue
 from segmentation.locks import commit_later
 from segmentation.models import (
@@ -22,6 +22,7 @@ from segmentation.models import (
     Customer,
     Decision,
     LeaseState,
+    Offer,
     ScoringRun,
     ScoringShard,
     Segment,
@@ -148,28 +149,23 @@ def summarise(run: ScoringRun) -> dict[str, Any]:
     """Customers by tier, segment, offer and priority as they stand now."""
     people = Customer.objects.filter(merged_into__isnull=True)
 
-    columns = ("tier", "current_offer__slug", "priority", "abstain_reason")
-    # All at once: the groups are few hundred, and the table is read a single time.
-    groups = list(people.order_by().values_list(*columns).annotate(n=Count("pk")))
+    def sorted_by_name(counted: Mapping[Any, int]) -> dict[str, int]:
+        named = {str(value): n for value, n in counted.items() if value not in {None, ""}}
+        return dict(sorted(named.items()))
 
-    def counted(field: str) -> dict[str, int]:
-        found: dict[str, int] = {}
-        for group in groups:
-            value = group[columns.index(field)]
-            if value not in {None, ""}:
-                found[str(value)] = found.get(str(value), 0) + group[-1]
-        return dict(sorted(found.items()))
-
+    now = counts.store()
+    offers = dict(Offer.objects.values_list("pk", "slug"))
+    abstained = people.exclude(abstain_reason="").order_by().values_list("abstain_reason")
     # Counted a moment ago.
     segments = Segment.objects.filter(member_count__gt=0).values_list("slug", "member_count")
     return {
         "customers": run.customers,
         "scored": sum(run.shards.values_list("scored", flat=True)),
-        "tiers": counted("tier"),
+        "tiers": sorted_by_name(now.tiers),
         "segments": dict(sorted(segments)),
-        "offers": counted("current_offer__slug"),
-        "priorities": counted("priority"),
-        "abstained": counted("abstain_reason"),
+        "offers": sorted_by_name({offers.get(key): n for key, n in now.offers.items()}),
+        "priorities": sorted_by_name(now.priorities),
+        "abstained": sorted_by_name(dict(abstained.annotate(n=Count("pk")))),
         "decisions": Decision.objects.filter(
             cause=Decision.Cause.BATCH, decided_at__gte=run.created_at
         ).count(),
