@@ -47,6 +47,7 @@ from segmentation.models.modeling import (
     TrainingRun,
     TrainingRunTarget,
 )
+from segmentation.models.privacy import PrivacyRequest, Tombstone
 from segmentation.models.segments import Membership, MembershipChange, Segment, SegmentVersion
 from segmentation.models.shop import ExchangeRate, Shop
 
@@ -83,6 +84,7 @@ __all__ = [
     "ModelVersion",
     "Offer",
     "PolicyVersion",
+    "PrivacyRequest",
     "Product",
     "Promotion",
     "Redemption",
@@ -98,6 +100,7 @@ __all__ = [
     "ShopContext",
     "StoredFileChunk",
     "Target",
+    "Tombstone",
     "TrainingRun",
     "TrainingRunTarget",
 ]
