@@ -33,7 +33,12 @@ class Messages:
 
     def export(self, subject: Subject) -> Mapping[str, Any]:
         found = [
-            {"from": message.connection.name, "when": message.received_at, "topic": message.topic, "body": body}
+            {
+                "from": message.connection.name,
+                "when": message.received_at,
+                "topic": message.topic,
+                "body": body,
+            }
             for message, body in _telling_of(subject, InboundMessage.objects.all())
         ]
         sent = OutboundMessage.objects.filter(customer__in=subject.customers).select_related("connection")

@@ -196,7 +196,9 @@ class InboundMessageAdmin(MessageAdmin):
             % counts
         )
         erased = int(detail.get("erased", 0))
-        return said + " · " + _t("left out, of erased people: %(count)d") % {"count": erased} if erased else said
+        return (
+            said + " · " + _t("left out, of erased people: %(count)d") % {"count": erased} if erased else said
+        )
 
     @admin.display(description=_("rejected items"))
     def rejections(self, message: InboundMessage) -> SafeString | str:

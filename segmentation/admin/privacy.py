@@ -7,6 +7,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils.decorators import method_decorator
@@ -156,7 +157,7 @@ class PrivacyRequestAdmin(ReadOnlyAdmin):
         return JsonResponse(progress.privacy(get_object_or_404(PrivacyRequest, pk=pk)))
 
     @method_decorator(never_cache)
-    def answer_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+    def answer_view(self, request: HttpRequest, pk: int) -> HttpResponseBase:
         """Everything about a person, so each download is written down. A POST: a link in a mail must not fetch it."""
         return post_only(EXPORT)(PrivacyRequestAdmin._answer)(self, request, pk)
 
@@ -170,7 +171,7 @@ class PrivacyRequestAdmin(ReadOnlyAdmin):
         headers = {"Content-Disposition": f'attachment; filename="privacy-request-{row.pk}.json"'}
         return HttpResponse(document, content_type="application/json", headers=headers)
 
-    def again_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+    def again_view(self, request: HttpRequest, pk: int) -> HttpResponseBase:
         row = get_object_or_404(PrivacyRequest, pk=pk)
         return post_only(_permission(row))(PrivacyRequestAdmin._again)(self, request, row)
 

@@ -104,25 +104,29 @@ class EventLoader:
                 ids, new = identities.find_or_create_many(self.namespace, wanted)
             owners += [(reference, None, key) for reference, key in ids.items()]
             created += len(new)
-        guests = events.filter(pl.col("customer").is_null())["email"].unique(maintain_order=True).to_list()
-        for part in batches(guests, _CUSTOMERS_AT_ONCE):
+        guests: list[str] = (
+            events.filter(pl.col("customer").is_null())["email"].unique(maintain_order=True).to_list()
+        )
+        for emails in batches(guests, _CUSTOMERS_AT_ONCE):
             with transaction.atomic():
-                erased = tombstones.among((("", email) for email in part), namespace=self.namespace)
+                erased = tombstones.among((("", email) for email in emails), namespace=self.namespace)
                 ids, new = identities.find_or_create_guests(
-                    email for email in part if ("", email) not in erased
+                    email for email in emails if ("", email) not in erased
                 )
             owners += [(None, email, key) for email, key in ids.items()]
             created += len(new)
         schema = {"customer": pl.String, "email": pl.String, "customer_id": pl.Int64}
         table = pl.DataFrame(owners, schema=schema, orient="row")
-        by_reference = table.filter(pl.col("customer").is_not_null()).drop("email")
+        by_reference = table.filter(pl.col("customer").is_not_null()).drop("email").unique()
         by_email = table.filter(pl.col("customer").is_null()).select(
             "email", pl.col("customer_id").alias("guest_id")
         )
         events = (
             events.join(by_reference, on="customer", how="left", maintain_order="left")
             .join(by_email, on="email", how="left", maintain_order="left")
-            .with_columns(pl.coalesce("customer_id", "guest_id").alias("customer_id"))
+            .with_columns(
+                pl.when(pl.col("customer").is_null()).then("guest_id").otherwise("customer_id").alias("customer_id")
+            )
             .drop("guest_id")
         )
         _fill_profiles(events.filter(pl.col("customer_id").is_not_null()))
@@ -207,7 +211,9 @@ class EventLoader:
 
 def _who(owners: pl.DataFrame) -> pl.DataFrame:
     """customer and email as the tombstones know them: never null."""
-    return owners.with_columns(pl.col("customer").fill_null(""), pl.col("email").fill_null("").str.strip_chars())
+    return owners.with_columns(
+        pl.col("customer").fill_null(""), pl.col("email").fill_null("").str.strip_chars()
+    )
 
 
 def _inserted(events: pl.DataFrame) -> pl.DataFrame:

@@ -68,7 +68,9 @@ class Shop(models.Model):
         _("retrain after an erasure within days"),
         default=30,
         validators=[MinValueValidator(1), MaxValueValidator(365)],
-        help_text=_("A serving model that may have learned from an erased person raises an alert after that."),
+        help_text=_(
+            "A serving model that may have learned from an erased person raises an alert after that."
+        ),
     )
     frozen_on = models.DateField(
         _("treat this day as today"),

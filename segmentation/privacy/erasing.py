@@ -25,7 +25,6 @@ class Journal(Protocol):
 def erase(subject: Subject, *, request: PrivacyRequest, journal: Journal) -> None:
     """Tombstones, key, rows, copies, traces: in this order. Call it outside any transaction. Raises rows.Grown."""
     tombstones.write(subject.ids, subject.emails, request=request)
-    choices = traces.choices_of(subject)
     rows.destroy_keys(subject.customers)
     journal.note(_("deleting rows"))
     rows.delete(subject.customers, on_deleted=journal.count)
@@ -34,7 +33,7 @@ def erase(subject: Subject, *, request: PrivacyRequest, journal: Journal) -> Non
         journal.count(holder.erase(subject))
     journal.note(_("searching stored files"))
     journal.count({"files": files.forget(Marks(subject))})
-    traces.drop_choices(choices)
+    traces.drop_choices(subject)
     traces.scrub(subject)
     _forget_answers(subject, request)
 

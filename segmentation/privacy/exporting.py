@@ -12,7 +12,8 @@ from django.utils.translation import gettext as _
 
 from segmentation import attributes, contacts, crypto, decisions
 from segmentation.batches import batches
-from segmentation.dashboard import customer_page
+from segmentation.dashboard import customer_page, score_views, words
+from segmentation.features import store
 from segmentation.models import (
     AttributeValue,
     AuditEntry,
@@ -39,20 +40,12 @@ EVENTS_AT_ONCE = 500
 Document = dict[str, Any]
 
 
-class _Reader:
-    """Reads the customer's page as somebody who may see all of it."""
-
-    def has_perm(self, permission: str) -> bool:
-        return True
-
-
 def export(customer: Customer) -> Document:
     """Whatever is held about the person, the customers merged into them included. Times are UTC."""
     people = cluster([customer.pk])
     subject = of_customers(people)
     survivor = Customer.objects.get(pk=people[0])
     shop = Shop.get()
-    page = customer_page.build(survivor, _Reader(), {})
     return {
         "shop": shop.name,
         "as_of": timezone.now(),
@@ -62,12 +55,8 @@ def export(customer: Customer) -> Document:
         "consents": list(_consents(people)),
         "your_columns": list(_attributes(people)),
         "events": list(_events(people, shop)),
-        "features": [
-            {"group": str(group.title), "feature": label, "value": value, "meaning": sentence}
-            for group in page.features
-            for label, value, sentence in group.rows
-        ],
-        "scores": list(_scores(survivor, page)),
+        "features": list(_features(survivor, shop)),
+        "scores": list(_scores(survivor, shop)),
         "earlier_scores": list(_earlier_scores(people)),
         "segments": list(_memberships(people)),
         "segment_history": list(_changes(people)),
@@ -146,7 +135,7 @@ def _events(people: Sequence[int], shop: Shop) -> Iterator[Document]:
         items = _items(part, shop)
         texts = dict(EventText.objects.filter(event__in=part).values_list("event_id", "sealed"))
         for event in own.filter(pk__in=part).select_related("source"):
-            text = _text(keys.get(event.customer_id), texts.get(event.pk))
+            text = _text(keys.get(event.customer_id, b""), texts.get(event.pk))
             yield _event(event, items.get(event.pk, []), text, shop)
 
 
@@ -183,27 +172,47 @@ def _items(event_ids: Sequence[int], shop: Shop) -> dict[int, list[Document]]:
     return found
 
 
-def _text(key: bytes | None, sealed: bytes | None) -> str:
+def _text(key: bytes, sealed: bytes | memoryview | None) -> str:
     if sealed is None:
         return ""
     try:
-        return crypto.unseal(key or b"", bytes(sealed)).decode()
+        return crypto.unseal(key, bytes(sealed)).decode()
     except crypto.DecryptionError:
         return _("This text can no longer be opened.")
 
 
-def _scores(customer: Customer, page: customer_page.CustomerPage) -> Iterator[Document]:
+def _features(customer: Customer, shop: Shop) -> Iterator[Document]:
+    frame = store.read_features([customer.pk])
+    values = {} if frame.is_empty() else frame.row(0, named=True)
+    for title, family in customer_page.FAMILIES:
+        for feature in family:
+            value = values.get(feature.name)
+            if value is None or value != value:
+                continue
+            said = words.feature(value, feature.unit, shop)
+            yield {
+                "group": str(title),
+                "feature": str(feature.label),
+                "value": said,
+                "meaning": feature.say(said),
+            }
+
+
+def _scores(customer: Customer, shop: Shop) -> Iterator[Document]:
     figures = {
         row.target.name: row for row in Score.objects.filter(customer=customer).select_related("target")
     }
-    for view in page.scores:
+    for view in score_views.of_customer(customer, shop):
         row = figures.get(view.name)
         yield {
             "score": view.name,
             "meaning": view.definition,
             "says": view.headline,
             "detail": list(view.detail),
-            "reasons": list(view.reasons),
+            "reasons": [
+                {"side": str(side.title), "because": [reason.sentence for reason in side.reasons]}
+                for side in view.sides
+            ],
             "value": row.value if row else None,
             "class": row.label if row else "",
             "model_version": view.version_number,

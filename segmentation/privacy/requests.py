@@ -17,7 +17,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from segmentation import alerts, crypto, leases, tombstones
+from segmentation import alerts, crypto, leases, reasons, tombstones
 from segmentation.jobs import Job, enqueue
 from segmentation.models import AuditEntry, Customer, LeaseState, PrivacyRequest, Shop
 from segmentation.privacy import erasing, exporting, versions
@@ -193,6 +193,7 @@ def _keep(row: PrivacyRequest, asked: Asked, subject: Subject) -> None:
 
 def _export(row: PrivacyRequest) -> None:
     _asked, subject = _known(row)
+    _explain(subject)
     document = exporting.export_of(subject)
     packed = gzip.compress(orjson.dumps(document, default=str, option=orjson.OPT_INDENT_2))
     with transaction.atomic():
@@ -205,6 +206,16 @@ def _export(row: PrivacyRequest) -> None:
             counts={"people": len(document["people"])},
         )
         AuditEntry.record("privacy.answered", row, customers=list(subject.customers))
+
+
+def _explain(subject: Subject) -> None:
+    """Reasons of scores that nobody has looked at yet."""
+    for key in subject.customers:
+        try:
+            reasons.explain(key)
+        except Exception as error:
+            # A model that cannot be read must not keep somebody from what is held about them.
+            log.warning("privacy.not_explained", customer=key, error=type(error).__name__)
 
 
 def _erase(row: PrivacyRequest) -> None:

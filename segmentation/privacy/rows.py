@@ -62,9 +62,7 @@ def _results(customer_ids: Sequence[int]) -> Counter[str]:
     """Everything but events, and the customers."""
     memberships.leave_all(customer_ids, cause=MembershipChange.Cause.EVENT)
     keys = [(key,) for key in customer_ids]
-    counts = Counter(
-        {_name(model): bulk.delete(model, ("customer_id",), keys) for model in OF_CUSTOMERS}
-    )
+    counts = Counter({_name(model): bulk.delete(model, ("customer_id",), keys) for model in OF_CUSTOMERS})
     # At once: the database checks that nobody is merged into somebody who is gone when the transaction ends.
     counts[_name(Customer)] = bulk.delete(Customer, ("id",), keys)
     return +counts

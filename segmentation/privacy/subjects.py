@@ -9,7 +9,7 @@ from typing import Any
 from django.db.models import Q
 
 from segmentation import contacts, crypto, identities
-from segmentation.models import ContactData, Customer, CustomerIdentity
+from segmentation.models import AttributeDefinition, AttributeValue, ContactData, Customer, CustomerIdentity
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,17 @@ class Asked:
 
 @dataclass(frozen=True)
 class Subject:
-    """A person with everything that names them. ids: (namespace, value), the shop's own references included."""
+    """A person with everything that names them. ids: (namespace, value), the shop's own references included.
+
+    choices: (definition, value) of their columns that have choices, where a value may be nobody else's.
+    """
 
     customers: tuple[int, ...] = ()
     ids: tuple[tuple[str, str], ...] = ()
     emails: tuple[str, ...] = ()
     phones: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
+    choices: tuple[tuple[int, str], ...] = ()
 
     def joined(self, other: Subject) -> Subject:
         return Subject(
@@ -45,6 +49,7 @@ class Subject:
             emails=tuple(sorted({*self.emails, *other.emails})),
             phones=tuple(sorted({*self.phones, *other.phones})),
             names=tuple(sorted({*self.names, *other.names})),
+            choices=tuple(sorted({*self.choices, *other.choices})),
         )
 
     @classmethod
@@ -55,6 +60,7 @@ class Subject:
             emails=tuple(content.get("emails", ())),
             phones=tuple(content.get("phones", ())),
             names=tuple(content.get("names", ())),
+            choices=tuple((definition, text) for definition, text in content.get("choices", ())),
         )
 
 
@@ -91,6 +97,8 @@ def of_customers(customer_ids: Iterable[int]) -> Subject:
     keys = sorted(set(customer_ids))
     references = Customer.objects.filter(pk__in=keys).values_list("reference", flat=True)
     known = CustomerIdentity.objects.filter(customer__in=keys).values_list("namespace", "value")
+    given = AttributeValue.objects.filter(customer__in=keys, definition__kind=AttributeDefinition.Kind.CHOICE)
+    chosen = {(definition, text) for definition, text in given.values_list("definition", "text") if text}
     told = [contact for key in keys if (contact := _contact(key)) is not None]
     return Subject(
         customers=tuple(keys),
@@ -98,6 +106,7 @@ def of_customers(customer_ids: Iterable[int]) -> Subject:
         emails=tuple(sorted({contact.email for contact in told if contact.email})),
         phones=tuple(sorted({contact.phone for contact in told if contact.phone})),
         names=tuple(sorted({c.name for c in told if c.first_name and c.last_name})),
+        choices=tuple(sorted(chosen)),
     )
 
 

@@ -21,28 +21,15 @@ from segmentation.privacy.marks import Marks
 from segmentation.privacy.subjects import Subject
 
 
-def choices_of(subject: Subject) -> dict[int, list[str]]:
-    """Values that this person has of columns with choices, by definition; asked before their rows go."""
-    found: dict[int, list[str]] = {}
-    given = AttributeValue.objects.filter(
-        customer__in=subject.customers, definition__kind=AttributeDefinition.Kind.CHOICE, text__isnull=False
-    )
-    for definition, text in given.order_by().values_list("definition", "text").distinct():
-        found.setdefault(definition, []).append(text)
-    return found
-
-
-def drop_choices(candidates: dict[int, list[str]]) -> None:
+def drop_choices(subject: Subject) -> None:
     """A choice that only the erased person had is no choice any more; it comes back with the next who has it."""
-    for definition_id, texts in candidates.items():
-        others = AttributeValue.objects.filter(definition=definition_id)
-        alone = [text for text in texts if not others.filter(text=text).exists()]
-        if not alone:
+    for definition_id, text in subject.choices:
+        if AttributeValue.objects.filter(definition=definition_id, text=text).exists():
             continue
         with transaction.atomic():
             row = AttributeDefinition.objects.select_for_update().filter(pk=definition_id).first()
             if row is not None:
-                row.choices = [choice for choice in row.choices if choice not in alone]
+                row.choices = [choice for choice in row.choices if choice != text]
                 row.save(update_fields=["choices"])
 
 

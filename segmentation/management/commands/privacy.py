@@ -19,12 +19,18 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("what", choices=("export", "erase", "lift"))
-        parser.add_argument("reference", nargs="?", default="", help="The customer's number, or an id with --namespace.")
-        parser.add_argument("--namespace", default=identities.SHOP, help="Whose id it is: a connection's short name.")
+        parser.add_argument(
+            "reference", nargs="?", default="", help="The customer's number, or an id with --namespace."
+        )
+        parser.add_argument(
+            "--namespace", default=identities.SHOP, help="Whose id it is: a connection's short name."
+        )
         parser.add_argument("--email", default="", help="Their e-mail address, besides or instead of an id.")
         parser.add_argument("--customer-id", type=int, help="The id of the row, as in the audit log.")
         parser.add_argument("--reason", default="", help="Why; it is kept, so it should name nobody.")
-        parser.add_argument("--output", type=Path, help="Where to write the export; otherwise to the terminal.")
+        parser.add_argument(
+            "--output", type=Path, help="Where to write the export; otherwise to the terminal."
+        )
         parser.add_argument("--yes", action="store_true", help="Erase without asking.")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -68,7 +74,9 @@ class Command(BaseCommand):
         names = ", ".join(Customer.objects.filter(pk__in=people).values_list("reference", flat=True))
         if not sys.stdin.isatty():
             raise CommandError("Nobody is there to confirm; give --yes.")
-        self.stdout.write(f"Erase {names or 'somebody who is not known here'} for good? Type the number again: ")
+        self.stdout.write(
+            f"Erase {names or 'somebody who is not known here'} for good? Type the number again: "
+        )
         typed = input().strip()
         if not typed or typed not in (names.split(", ") if names else [typed]):
             raise CommandError("Nothing was erased.")
