@@ -125,7 +125,10 @@ class EventLoader:
             events.join(by_reference, on="customer", how="left", maintain_order="left")
             .join(by_email, on="email", how="left", maintain_order="left")
             .with_columns(
-                pl.when(pl.col("customer").is_null()).then("guest_id").otherwise("customer_id").alias("customer_id")
+                pl.when(pl.col("customer").is_null())
+                .then("guest_id")
+                .otherwise("customer_id")
+                .alias("customer_id")
             )
             .drop("guest_id")
         )

@@ -7,7 +7,6 @@ from typing import Protocol
 
 from django.utils.translation import gettext as _
 
-from segmentation import tombstones
 from segmentation.models import PrivacyRequest
 from segmentation.privacy import files, holders, rows, traces
 from segmentation.privacy.marks import Marks
@@ -23,8 +22,10 @@ class Journal(Protocol):
 
 
 def erase(subject: Subject, *, request: PrivacyRequest, journal: Journal) -> None:
-    """Tombstones, key, rows, copies, traces: in this order. Call it outside any transaction. Raises rows.Grown."""
-    tombstones.write(subject.ids, subject.emails, request=request)
+    """Key, rows, copies, traces: in this order, after the tombstones. Call it outside any transaction.
+
+    Raises rows.Grown.
+    """
     rows.destroy_keys(subject.customers)
     journal.note(_("deleting rows"))
     rows.delete(subject.customers, on_deleted=journal.count)

@@ -220,7 +220,7 @@ def _explain(subject: Subject) -> None:
 
 def _erase(row: PrivacyRequest) -> None:
     for _round in range(MOST_ROUNDS):
-        _asked, subject = _known(row)
+        subject = _kept_away(row)
         _note_versions(row, subject)
         try:
             erasing.erase(subject, request=row, journal=_Journal(row))
@@ -229,6 +229,20 @@ def _erase(row: PrivacyRequest) -> None:
         _finish(row, subject)
         return
     raise Grown
+
+
+def _kept_away(row: PrivacyRequest) -> Subject:
+    """Whom to erase, once nothing new about them can come in.
+
+    Whoever was storing them when the tombstones were written was waited for, so look again for what they stored.
+    """
+    _asked, subject = _known(row)
+    while True:
+        tombstones.write(subject.ids, subject.emails, request=row)
+        _asked, found = _known(row)
+        if found == subject:
+            return subject
+        subject = found
 
 
 @dataclass(frozen=True)

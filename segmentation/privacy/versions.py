@@ -75,7 +75,9 @@ def _could_read(
 ) -> bool:
     learned = [target for target in version.targets.all() if target.kind == Target.Kind.CATEGORY]
     if learned:
-        firsts = [labelled[one.attribute_id] for one in learned if one.attribute_id and one.attribute_id in labelled]
+        firsts = [
+            labelled[one.attribute_id] for one in learned if one.attribute_id and one.attribute_id in labelled
+        ]
         return any(first < version.created_at for first in firsts)
     cutoff = _last_cutoff(version, shop)
     return any(

@@ -121,9 +121,7 @@ def customer_body(customer=REFERENCE, email=EMAIL) -> dict:
 
 def received(connection, content, key) -> InboundMessage:
     body = content if isinstance(content, bytes) else json.dumps(content).encode()
-    message_id = inbox.receive(
-        connection, dedupe_key=key, body=body, received_at=timezone.now()
-    ).message_id
+    message_id = inbox.receive(connection, dedupe_key=key, body=body, received_at=timezone.now()).message_id
     inbox.process(message_id)
     return InboundMessage.objects.get(pk=message_id)
 

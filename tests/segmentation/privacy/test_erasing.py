@@ -157,7 +157,12 @@ def test_the_old_file_brings_nobody_back_and_counts_the_lines(tmp_path):
     identities.merge(eva, guest)
     privacy.erase(eva)
     again = person.imported(file)
-    assert (again.rows_read, again.rows_repeated, again.skipped, again.rows_rejected) == (3, 1, {"erased": 2}, 0)
+    assert (again.rows_read, again.rows_repeated, again.skipped, again.rows_rejected) == (
+        3,
+        1,
+        {"erased": 2},
+        0,
+    )
     run = ImportRun.objects.get(pk=again.run_id)
     assert (run.rows_erased, run.rows_skipped, run.state) == (2, 2, "done")
     assert list(Customer.objects.values_list("reference", flat=True)) == ["K-1"]
@@ -213,9 +218,7 @@ def _chain(model):
 
 def referring(targets):
     """Models with a foreign key to one of these."""
-    return {
-        model for model in apps.get_models() for field in _chain(model) if field.related_model in targets
-    }
+    return {model for model in apps.get_models() for field in _chain(model) if field.related_model in targets}
 
 
 def test_every_model_that_refers_to_a_customer_is_erased_with_them():
