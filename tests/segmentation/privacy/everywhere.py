@@ -17,7 +17,6 @@ def found(*words: str) -> list[str]:
     hits = []
     with connection.cursor() as cursor:
         for table in connection.introspection.table_names(cursor):
-            # Names of the installation's own staff and sessions say nothing of customers.
             cursor.execute(f"SELECT * FROM {connection.ops.quote_name(table)}")
             names = [column[0] for column in cursor.description]
             for row in cursor.fetchall():

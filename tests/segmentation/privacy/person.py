@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -152,6 +152,3 @@ def orders_file(folder: Path, *rows: tuple[str, str, str], name="orders.csv") ->
 
 def imported(path: Path, **fields):
     return imports.run(imports.Request(path=path, **{"mapping": MAPPING, **fields}))
-
-
-TODAY = date(2024, 6, 2)

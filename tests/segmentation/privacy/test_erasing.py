@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from django.apps import apps
 from django.db import connection as database
 from django.db import models
 
+from crm_integration import inbox
 from crm_integration.models import DeliveryAttempt, InboundMessage, OutboundMessage
 from segmentation import contacts, crypto, due, identities, privacy, scoring, tombstones
 from segmentation.models import (
@@ -23,6 +26,7 @@ from segmentation.models import (
     StoredFileChunk,
     Tombstone,
 )
+from segmentation.normal import NormalCustomer
 from segmentation.privacy import erasing, holders, places, rows, subjects
 from tests.segmentation.privacy import everywhere, person
 
@@ -45,14 +49,9 @@ def everything_about_eva(connection, settings):
     return eva
 
 
-def unmarked(*words):
-    """Where a word stands, apart from what only says that a customer is known under an index of it."""
-    return everywhere.found(*words)
-
-
 def test_nothing_readable_is_left_anywhere(connection, settings):
     eva = everything_about_eva(connection, settings)
-    before = unmarked(*person.WORDS)
+    before = everywhere.found(*person.WORDS)
     assert {hit.split(":")[0] for hit in before} >= {
         "segmentation_customer.reference", "segmentation_event.source_key", "segmentation_attributevalue.text",
         "segmentation_customeridentity.value", "crm_integration_inboundmessage.body", "segmentation_importrun.error",
@@ -61,7 +60,7 @@ def test_nothing_readable_is_left_anywhere(connection, settings):
     }  # fmt: skip
     row = privacy.erase(eva, reason=f"asked by {person.FIRST} {person.LAST}")
     assert (row.state, row.error, row.is_held) == ("done", "", True)
-    assert unmarked(*person.WORDS) == []
+    assert everywhere.found(*person.WORDS) == []
     assert not Customer.objects.filter(pk__in=row.customers).exists()
     for model in (Event, EventItem, EventText, OutboundMessage, DeliveryAttempt, ContactData):
         assert not model.objects.filter(**_of(model, row.customers)).exists(), model
@@ -120,7 +119,7 @@ def test_old_webhooks_bring_nobody_back_and_are_counted(connection):
     assert profile.outcome == "erased"
     assert [message.body for message in (late, profile, unknown, broken)] == [None] * 4
     assert not Customer.objects.exists()
-    assert unmarked(*person.WORDS) == []
+    assert everywhere.found(*person.WORDS) == []
 
 
 def test_a_message_that_tells_of_others_too_brings_them_in(connection):
@@ -132,12 +131,8 @@ def test_a_message_that_tells_of_others_too_brings_them_in(connection):
 
 def test_a_waiting_message_is_processed_without_the_person_and_then_emptied(connection):
     eva = person.live()
-    body = b'{"type": "order.placed", "timestamp": "2024-05-01T12:00:00Z", "data": {"order_id": "w", "customer": "%s", "amount": "1"}}'
-    from crm_integration import inbox
-
-    waiting = inbox.receive(
-        connection, dedupe_key="w", body=body % person.REFERENCE.encode(), received_at=person.AT
-    ).message_id
+    body = json.dumps(person.order_body(order="w")).encode()
+    waiting = inbox.receive(connection, dedupe_key="w", body=body, received_at=person.AT).message_id
     privacy.erase(eva)
     assert InboundMessage.objects.get(pk=waiting).body is not None
     inbox.process(waiting)
@@ -197,14 +192,8 @@ def test_who_came_back_is_let_in_again_when_the_marks_are_lifted():
 
 def test_ids_that_differ_in_case_alone_are_two_people():
     privacy.erase(person.live())
-    report = person.tell([NormalLike(person.REFERENCE.lower())])[0]
+    report = person.tell([NormalCustomer(person.REFERENCE.lower())])[0]
     assert (report.customers_created, report.erased) == (1, 0)
-
-
-def NormalLike(reference):
-    from segmentation.normal import NormalCustomer
-
-    return NormalCustomer(reference)
 
 
 # --- every model
@@ -251,12 +240,12 @@ def test_an_erasure_that_dies_half_way_finishes_on_the_next_attempt(connection, 
     assert (row.state, row.attempts) == ("running", 1)
     assert not Customer.objects.filter(pk=eva.pk).exists()
     assert row.counts["event"] >= 4
-    assert "orders.csv" in str(unmarked(*person.WORDS))
+    assert "orders.csv" in str(everywhere.found(*person.WORDS))
     PrivacyRequest.objects.filter(pk=row.pk).update(lease_until=person.AT)
     privacy.work(row.pk)
     row.refresh_from_db()
     assert (row.state, row.subject) == ("done", "")
-    assert unmarked(*person.WORDS) == []
+    assert everywhere.found(*person.WORDS) == []
 
 
 @pytest.mark.parametrize("step", ["destroy_keys", "delete"])
@@ -274,7 +263,7 @@ def test_an_error_at_any_step_is_tried_again_and_says_nothing_of_the_person(monk
     assert (row.state, row.error) == ("queued", "RuntimeError")
     PrivacyRequest.objects.filter(pk=row.pk).update(run_after=person.AT)
     privacy.work(row.pk)
-    assert unmarked(*person.WORDS) == []
+    assert everywhere.found(*person.WORDS) == []
 
 
 def test_asking_twice_is_one_request_and_asking_later_finds_nothing():
@@ -331,7 +320,7 @@ def test_who_was_never_known_leaves_a_tombstone_and_an_answer():
     row.refresh_from_db()
     assert (row.state, row.is_held, row.counts) == ("done", False, {})
     assert Tombstone.objects.filter(request=row).count() == 2
-    report = person.tell([NormalLike("4711-00")], namespace="hubspot")[0]
+    report = person.tell([NormalCustomer("4711-00")], namespace="hubspot")[0]
     assert (report.customers_created, report.erased) == (0, 1)
 
 
@@ -423,7 +412,7 @@ def test_files_of_other_machines_go_from_the_database(settings):
 
 
 def test_short_numbers_do_not_empty_the_messages_of_others(connection):
-    person.tell([NormalLike("7")])
+    person.tell([NormalCustomer("7")])
     other = person.received(connection, person.order_body("K-1", "o-1", note="7"), "m-1")
     hers = person.received(connection, person.order_body("7", "o-2"), "m-2")
     privacy.erase(Customer.objects.get(reference="7"))
