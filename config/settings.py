@@ -109,6 +109,8 @@ CELERY_QUEUE_PREFIX = env.str("CELERY_QUEUE_PREFIX", default=f"test-{os.getpid()
 JOB_SENDER = env.str("JOB_SENDER", default="workers.sender.send")
 # What happens with decisions before they commit; `classify --inline` does as the workers do.
 ON_DECIDED = "crm_integration.outbox.stage"
+# Who else holds something about customers (segmentation/privacy/holders.py).
+PRIVACY_HOLDERS = ["crm_integration.privacy.MESSAGES"]
 WORKER_DEVICE = env.str("DEVICE", default="auto")
 SCORING_SHARD_SIZE = env.int("SCORING_SHARD_SIZE", default=10_000)
 # Days that events are kept (0: for good): behaviour, and orders with returns (segmentation/event_retention.py).

@@ -16,7 +16,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
-from crm_integration import refusals
+from crm_integration import erased_people, refusals
 from crm_integration.adapters import registry
 from crm_integration.adapters.base import Adapter, Parsed, Unreadable
 from crm_integration.http import DeliveryError
@@ -130,6 +130,7 @@ def _attempt(message: InboundMessage) -> bool:
         _record(message, adapter, adapter.hydrate(parsed, connection))
     except (Unreadable, registry.UnknownAdapter) as problem:
         leases.fail(message, str(problem), outcome=Outcome.UNREADABLE)
+        erased_people.forget_if_named(message)
     except DeliveryError as problem:
         _try_later(message, str(problem), permanent=problem.permanent)
         return False
@@ -151,6 +152,7 @@ def _body(message: InboundMessage) -> bytes:
 def _try_later(message: InboundMessage, problem: str, *, permanent: bool = False) -> None:
     if permanent or message.attempts >= MAX_ATTEMPTS:
         leases.fail(message, problem)
+        erased_people.forget_if_named(message)
         return
     base = RETRY_AFTER[message.attempts - 1]
     leases.retry(message, after=base * random.uniform(1 - JITTER, 1 + JITTER), error=problem)
@@ -164,15 +166,16 @@ def _record(message: InboundMessage, adapter: Adapter, parsed: Parsed) -> None:
         if not parsed.is_known or parsed.is_test:
             outcome = Outcome.TEST if parsed.is_test else Outcome.UNKNOWN_TOPIC
             leases.finish(message, topic=topic, outcome=outcome, detail={})
-            return
-        report, rejections = _store(message, adapter, parsed)
-        leases.finish(
-            message,
-            topic=topic,
-            events_created=report.created,
-            outcome=_outcome(report, rejections),
-            detail=_detail(report, rejections),
-        )
+        else:
+            report, rejections = _store(message, adapter, parsed)
+            leases.finish(
+                message,
+                topic=topic,
+                events_created=report.created,
+                outcome=_outcome(report, rejections),
+                detail=_detail(report, rejections),
+            )
+        erased_people.forget_if_named(message)
 
 
 def _store(message: InboundMessage, adapter: Adapter, parsed: Parsed) -> tuple[IngestReport, list[Rejection]]:
@@ -189,13 +192,20 @@ def _store(message: InboundMessage, adapter: Adapter, parsed: Parsed) -> tuple[I
     }
     rejections = [Rejection(found.item, found.reason) for found in parsed.rejections]
     changed: frozenset[int] = frozenset()
+    erased = 0
     for wave in _waves(parsed):
         told = ingest.record_customers([customer for _item, customer in wave], **common)
         changed |= told.customer_ids
+        erased += told.erased
         rejections += [Rejection(wave[found.index][0], found.reason) for found in told.rejected]
     events = ingest.record_events(parsed.events, **common) if parsed.events else IngestReport()
     rejections += [Rejection(parsed.event_items[found.index], found.reason) for found in events.rejected]
-    report = replace(events, customer_ids=changed | events.customer_ids, rejected=())
+    report = replace(
+        events,
+        customer_ids=changed | events.customer_ids,
+        erased=erased + events.erased,
+        rejected=(),
+    )
     return report, sorted(rejections, key=lambda rejection: rejection.index)
 
 
@@ -216,6 +226,8 @@ def _outcome(report: IngestReport, rejections: list[Rejection]) -> str:
     has_news = bool(report.created or report.customer_ids)
     if rejections:
         return Outcome.PARTLY if has_news or report.repeated else Outcome.REJECTED
+    if report.erased and not has_news and not report.repeated:
+        return Outcome.ERASED
     return Outcome.RECORDED if has_news else Outcome.NOTHING_NEW
 
 
@@ -224,6 +236,7 @@ def _detail(report: IngestReport, rejections: list[Rejection]) -> dict[str, Any]
         "created": report.created,
         "repeated": report.repeated,
         "anonymous": report.anonymous,
+        "erased": report.erased,
         "customers": len(report.customer_ids),
         "rejected": len(rejections),
         "rejections": [

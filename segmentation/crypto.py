@@ -64,6 +64,11 @@ def blind_index(kind: str, value: str) -> str:
     return hmac.new(settings.PSEUDONYM_KEY, message, hashlib.sha256).hexdigest()
 
 
+def pseudonym(kind: str, value: str) -> str:
+    """64 hex characters: HMAC-SHA256 of exactly this value (ids may differ in case alone)."""
+    return hmac.digest(settings.PSEUDONYM_KEY, f"{kind}:{value}".encode(), "sha256").hex()
+
+
 class EncryptedTextField(models.TextField):
     """Text that is encrypted in the database. Empty text stays empty; it cannot be filtered on."""
 

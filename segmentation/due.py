@@ -41,10 +41,11 @@ def grow_versions(customer_ids: Iterable[int]) -> set[int]:
         stands_for |= {key: survivor or key for key, survivor in chain}
     touched = sorted({*stands_for, *stands_for.values()})
     # All of them in one order, before any is changed: parts that each lock in order would still lock up with others.
-    lock_customers(touched)
+    held = lock_customers(touched)
     for part in batches(touched):
         Customer.objects.filter(pk__in=part).update(input_version=F("input_version") + 1)
-    return set(stands_for.values())
+    # Who was erased meanwhile is gone.
+    return set(stands_for.values()) & held
 
 
 def _queue(customer_ids: Iterable[int], cause: str) -> None:

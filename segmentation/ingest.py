@@ -10,7 +10,17 @@ from decimal import Decimal
 import polars as pl
 from django.db import transaction
 
-from segmentation import attributes, bulk, consents, contacts, crypto, event_store, identities, products
+from segmentation import (
+    attributes,
+    bulk,
+    consents,
+    contacts,
+    crypto,
+    event_store,
+    identities,
+    products,
+    tombstones,
+)
 from segmentation.due import mark_due
 from segmentation.locks import lock_customers
 from segmentation.models import AttributeDefinition, Customer, Event, EventSource, Shop
@@ -63,7 +73,8 @@ def record_events(
     """Store events, making customers and products that are new, and mark the customers due.
 
     What cannot be stored is rejected by its position, with the reason; the rest is stored. Guests join by
-    e-mail when the shop allows it, else they are counted as anonymous and not stored.
+    e-mail when the shop allows it, else they are counted as anonymous and not stored. What tells of somebody who was
+    erased is counted and left out.
     """
     shop = Shop.get()
     rates = Rates(shop)
@@ -80,6 +91,10 @@ def record_events(
         else:
             accepted.append((event, money))
     with transaction.atomic():
+        erased = tombstones.among((_names(event) for event in events), namespace=namespace)
+        if erased:
+            accepted = [pair for pair in accepted if _names(pair[0]) not in erased]
+            rejected = [one for one in rejected if _names(events[one.index]) not in erased]
         owners, new_customers = _owners([event for event, _money in accepted], namespace=namespace, shop=shop)
         named = [pair for pair in accepted if _who(pair[0]) in owners]
         stored = _store(named, owners=owners, source=source, received_at=received_at)
@@ -88,6 +103,7 @@ def record_events(
         created=stored.created,
         repeated=stored.repeated,
         anonymous=len(accepted) - len(named),
+        erased=sum(_names(event) in erased for event in events),
         customers_created=new_customers,
         customer_ids=frozenset(stored.customer_ids),
         rejected=tuple(rejected),
@@ -109,8 +125,16 @@ def record_customers(
     rejected: list[Rejection] = []
     accepted: list[Person] = []
     with transaction.atomic():
-        definitions = _definitions(customers)
-        for index, customer in enumerate(customers):
+        erased = tombstones.among(
+            ((customer.reference, customer.email.strip()) for customer in customers), namespace=namespace
+        )
+        kept = {
+            index: customer
+            for index, customer in enumerate(customers)
+            if (customer.reference, customer.email.strip()) not in erased
+        }
+        definitions = _definitions(list(kept.values()))
+        for index, customer in kept.items():
             try:
                 if problem := customer_problem(customer):
                     raise ValueError(problem)
@@ -127,6 +151,7 @@ def record_customers(
     return IngestReport(
         created=len(changed),
         repeated=len(ids) - len(changed),
+        erased=len(customers) - len(kept),
         customers_created=len(new),
         customer_ids=frozenset(changed),
         rejected=tuple(rejected),
@@ -170,6 +195,10 @@ def _money(event: NormalEvent, rates: Rates) -> Money:
 def _who(event: NormalEvent) -> tuple[str, str]:
     """Under what an event's owner is looked up: a reference, or a guest's e-mail."""
     return ("customer", event.customer) if event.customer else ("email", event.email.strip())
+
+
+def _names(event: NormalEvent) -> tombstones.Who:
+    return (event.customer or "", event.email.strip())
 
 
 def _owners(

@@ -26,6 +26,7 @@ class Job(StrEnum):
     RUN_TRAINING = "train.run"
     DELIVER = "outbound.deliver"
     IMPORT_FILE = "default.import_file"
+    PRIVACY = "default.privacy"
     SWEEP = "default.sweep"
     PRUNE = "default.prune"
     NIGHTLY = "default.nightly"

@@ -114,6 +114,7 @@ class IngestReport:
     created: int = 0
     repeated: int = 0
     anonymous: int = 0
+    erased: int = 0  # of people who were erased: not stored
     customers_created: int = 0
     customer_ids: frozenset[int] = frozenset()
     rejected: tuple[Rejection, ...] = ()

@@ -1,4 +1,4 @@
-"""Four roles as groups with permissions; a person may hold several."""
+"""Five roles as groups with permissions; a person may hold several."""
 
 from __future__ import annotations
 
@@ -106,7 +106,12 @@ ROLES = (
         sees=("customer", "decision", "offer", "segment", "membership", "servicepriority", *SERVICE),
         may=("add_duecustomer",),
     ),
-    Role("Auditor", sees=(*BUSINESS, *LEARNING, *DATA, "auditentry")),
+    Role(
+        "Data protection",
+        sees=("customer", "decision", "segment", "membership", "servicepriority", *SERVICE, "privacyrequest"),
+        may=("erase_customer", "export_customer_data"),
+    ),
+    Role("Auditor", sees=(*BUSINESS, *LEARNING, *DATA, "privacyrequest", "auditentry")),
 )
 
 

@@ -12,13 +12,14 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from crm_integration import inbox, outbox
-from segmentation import campaigns, counts, leases, memberships, scoring_runs, training_runs
+from segmentation import campaigns, counts, leases, memberships, privacy, scoring_runs, training_runs
 from segmentation.jobs import Job, enqueue
 from segmentation.models import (
     DueCustomer,
     ImportRun,
     Leased,
     LeaseState,
+    PrivacyRequest,
     ScoringRun,
     ScoringShard,
     Shop,
@@ -55,6 +56,8 @@ def nudge_late_rows() -> None:
         enqueue(Job.RUN_TRAINING, run_id=run_id)
     for import_run_id in _late(ImportRun).values_list("pk", flat=True)[:BATCH]:
         enqueue(Job.IMPORT_FILE, import_run_id=import_run_id)
+    for request_id in _late(PrivacyRequest).values_list("pk", flat=True)[:BATCH]:
+        enqueue(Job.PRIVACY, request_id=request_id)
     for segment_id in memberships.stale_segment_ids(older_than=STALE_SEGMENT):
         enqueue(Job.REFRESH_SEGMENT, segment_id=segment_id)
     training_runs.release_abandoned()
@@ -106,8 +109,9 @@ def start_nightly_classification() -> None:
 
 
 def prune_once_a_day() -> None:
-    """Retention, once a day (see `prune`)."""
+    """Retention and the dates of privacy requests, once a day (see `prune`)."""
     if first_this_period(Job.PRUNE, timezone.now().date().isoformat()):
         from django.core.management import call_command
 
+        privacy.review()
         call_command("prune")

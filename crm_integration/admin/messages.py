@@ -191,11 +191,15 @@ class InboundMessageAdmin(MessageAdmin):
         if not detail:
             return "–"
         counts = {name: int(detail.get(name, 0)) for name in ("created", "repeated", "customers", "rejected")}
-        return (
+        said = (
             _t(
                 "New events: %(created)d, known already: %(repeated)d, customers: %(customers)d, rejected: %(rejected)d"
             )
             % counts
+        )
+        erased = int(detail.get("erased", 0))
+        return (
+            said + " · " + _t("left out, of erased people: %(count)d") % {"count": erased} if erased else said
         )
 
     @admin.display(description=_("rejected items"))

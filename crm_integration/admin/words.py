@@ -32,6 +32,7 @@ OUTCOME_TONES = {
     Outcome.RECORDED: "good",
     Outcome.PARTLY: "warn",
     Outcome.REJECTED: "bad",
+    Outcome.ERASED: "plain",
     Outcome.NOTHING_NEW: "plain",
     Outcome.UNKNOWN_TOPIC: "warn",
     Outcome.TEST: "info",

@@ -126,7 +126,7 @@ class Migration(migrations.Migration):
                 ('body', models.BinaryField(null=True)),
                 ('body_sha256', models.CharField(max_length=64)),
                 ('events_created', models.PositiveIntegerField(default=0, verbose_name='events')),
-                ('outcome', models.CharField(blank=True, choices=[('recorded', 'Recorded'), ('partly', 'Partly recorded'), ('rejected', 'Every item rejected'), ('nothing_new', 'Already known'), ('unknown_topic', 'Unknown topic'), ('test', 'Test message'), ('unreadable', 'Could not be read')], max_length=20, verbose_name='outcome')),
+                ('outcome', models.CharField(blank=True, choices=[('recorded', 'Recorded'), ('partly', 'Partly recorded'), ('rejected', 'Every item rejected'), ('erased', 'Only of erased people'), ('nothing_new', 'Already known'), ('unknown_topic', 'Unknown topic'), ('test', 'Test message'), ('unreadable', 'Could not be read')], max_length=20, verbose_name='outcome')),
                 ('detail', models.JSONField(blank=True, default=dict, verbose_name='details')),
                 ('received_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), verbose_name='received')),
                 ('connection', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='inbound', to='crm_integration.connection', verbose_name='connection')),

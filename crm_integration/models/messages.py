@@ -11,13 +11,14 @@ from segmentation.models.leased import Leased
 class InboundMessage(Leased):
     """A delivery as it came, stored before anything is done with it. `body` is the raw, verified bytes.
 
-    `detail`: {"created", "repeated", "rejected": counts, "rejections": [{"item", "reason"}, ...]} (the first few).
+    `detail`: {"created", "repeated", "erased", "rejected": counts, "rejections": [{"item", "reason"}, ...]} (the first few).
     """
 
     class Outcome(models.TextChoices):
         RECORDED = "recorded", _("Recorded")
         PARTLY = "partly", _("Partly recorded")
         REJECTED = "rejected", _("Every item rejected")
+        ERASED = "erased", _("Only of erased people")
         NOTHING_NEW = "nothing_new", _("Already known")
         UNKNOWN_TOPIC = "unknown_topic", _("Unknown topic")
         TEST = "test", _("Test message")

@@ -9,6 +9,7 @@ from segmentation.admin import (  # noqa: F401
     events,
     features,
     modeling,
+    privacy,
     segments,
     shop,
 )

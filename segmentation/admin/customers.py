@@ -17,6 +17,7 @@ from django.views.decorators.cache import never_cache
 from segmentation import contacts, reasons
 from segmentation.admin import customer_filters as filters
 from segmentation.admin.base import HouseAdmin, ReadOnlyAdmin, View, badge, post_only, requires
+from segmentation.admin.privacy import PrivacyDoors
 from segmentation.dashboard import customer_page, score_views, words
 from segmentation.models import (
     AttributeDefinition,
@@ -35,7 +36,7 @@ SEE_IDENTITIES = "segmentation.view_customeridentity"
 
 
 @admin.register(Customer)
-class CustomerAdmin(ReadOnlyAdmin):
+class CustomerAdmin(PrivacyDoors, ReadOnlyAdmin):
     list_display = (
         "reference",
         "tier_badge",
@@ -70,6 +71,7 @@ class CustomerAdmin(ReadOnlyAdmin):
             ("<int:pk>/state/", self.state_view, "state"),
             ("<int:pk>/scores/", self.scores_view, "scores"),
             ("<int:pk>/contact/", self.contact_view, "contact"),
+            *self.privacy_urls(),
         ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Customer]:

@@ -22,6 +22,7 @@ class ShopAdmin(HouseAdmin):
         "season_start_month",
         "profiling_basis",
         "join_guests_by_email",
+        "retrain_after_erasure_days",
         "frozen_on",
     )
 

@@ -76,6 +76,7 @@ GROUPS: tuple[tuple[Text, tuple[Item, ...]], ...] = (
         (
             _list(_("Shop"), "storefront", "shop"),
             _list(_("Exchange rates"), "currency_exchange", "exchangerate"),
+            _list(_("Privacy requests"), "shield_person", "privacyrequest"),
             _list(_("Alerts"), "notifications", "alert"),
             _list(_("Audit"), "fact_check", "auditentry"),
             _list(_("People"), "person", "user", "auth"),

@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from segmentation.dashboard import losses, words
-from segmentation.models import ImportRun, LeaseState, ScoringRun, ScoringShard, TrainingRun
+from segmentation.models import ImportRun, LeaseState, PrivacyRequest, ScoringRun, ScoringShard, TrainingRun
 from segmentation.models.leased import Leased
 
 
@@ -24,12 +24,17 @@ def importing(run: ImportRun) -> dict[str, Any]:
         _("lines read"): run.rows_read,
         _("lines kept"): run.rows_imported,
         _("already known"): run.rows_repeated,
-        _("lines without a customer"): run.rows_skipped,
+        _("lines without a customer"): run.rows_skipped - run.rows_erased,
+        **({_("lines of erased people"): run.rows_erased} if run.rows_erased else {}),
         _("lines rejected"): run.rows_rejected,
         _("events"): run.events_created,
         _("new customers"): run.customers_created,
     }
     return _leased(run) | {"counts": [[name, words.number(count)] for name, count in counts.items()]}
+
+
+def privacy(row: PrivacyRequest) -> dict[str, Any]:
+    return _leased(row)
 
 
 def scoring(run: ScoringRun) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import polars as pl
 from django.db import connection, transaction
 from django.utils.translation import gettext as _
 
-from segmentation import attributes, identities, ingest
+from segmentation import attributes, identities, ingest, tombstones
 from segmentation.due import grow_versions
 from segmentation.imports import casts
 from segmentation.imports.event_loader import Loaded
@@ -164,9 +164,10 @@ class CustomerLoader:
         return accepted, rejects
 
     def _store(self, rows: Sequence[dict[str, Any]]) -> Loaded:
-        accepted, rejects = self._accept(rows)
-        loaded = Loaded(rejects=rejects)
+        loaded = Loaded()
         with transaction.atomic():
+            rows, loaded.erased_lines = self._without_erased(rows)
+            accepted, loaded.rejects = self._accept(rows)
             ids, new = identities.find_or_create_many(self.mapping.namespace, accepted)
             people = {ids[reference]: person for reference, person in accepted.items()}
             changed = new | ingest.record_people(people, source=self.source, received_at=self.received_at)
@@ -175,6 +176,13 @@ class CustomerLoader:
         loaded.repeated_lines = len(people) - len(changed)
         loaded.customers_created = len(new)
         return loaded
+
+    def _without_erased(self, rows: Sequence[dict[str, Any]]) -> tuple[Sequence[dict[str, Any]], int]:
+        """The lines of people who were not erased, and how many others there are."""
+        people = [(row["customer"] or "", (row.get("email") or "").strip()) for row in rows]
+        erased = tombstones.among(people, namespace=self.mapping.namespace)
+        kept = [row for row, who in zip(rows, people, strict=True) if who not in erased]
+        return kept, len(rows) - len(kept)
 
     def _customer(self, row: Mapping[str, Any]) -> NormalCustomer:
         """Raises ValueError with a sentence."""

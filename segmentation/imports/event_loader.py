@@ -11,9 +11,10 @@ from cryptography.fernet import Fernet
 from django.db import IntegrityError, connection, transaction
 from django.utils.translation import gettext as _
 
-from segmentation import bulk, contacts, crypto, due, identities, products
+from segmentation import bulk, contacts, crypto, due, identities, products, tombstones
 from segmentation.batches import batches
 from segmentation.imports import grouping
+from segmentation.imports.grouping import OWNER
 from segmentation.imports.problems import Reject
 from segmentation.imports.reconcile import News, reconcile
 from segmentation.locks import lock_customers
@@ -47,6 +48,7 @@ class Loaded:
 
     lines: int = 0
     repeated_lines: int = 0
+    erased_lines: int = 0
     events: int = 0
     customers_created: int = 0
     rejects: list[Reject] = field(default_factory=list)
@@ -67,7 +69,13 @@ class EventLoader:
         absurd = events.filter(pl.col("quantity") > MAX_UNITS)
         events, created = self._with_customers(events.filter(pl.col("quantity") <= MAX_UNITS))
         refused = numbered.join(absurd.select("event"), on="event", how="semi")["__line__"]
-        yield Loaded(customers_created=created, rejects=[_absurd(line) for line in refused])
+        of_erased = events.filter(pl.col("customer_id").is_null())
+        yield Loaded(
+            customers_created=created,
+            erased_lines=numbered.join(of_erased.select("event"), on="event", how="semi").height,
+            rejects=[_absurd(line) for line in refused],
+        )
+        events = events.filter(pl.col("customer_id").is_not_null())
         if events.is_empty():
             return
         numbered = numbered.join(self.products, on="product", how="left", maintain_order="left")
@@ -81,41 +89,58 @@ class EventLoader:
             yield self._store(piece, piece_lines)
 
     def _with_customers(self, events: pl.DataFrame) -> tuple[pl.DataFrame, int]:
-        """Add customer_id, making customers that are new; country and channel fill what is empty."""
+        """Add customer_id, making customers that are new; country and channel fill what is empty.
+
+        Events of people who were erased get none.
+        """
         created = 0
         owners: list[tuple[str | None, str | None, int]] = []
-        named = (
-            events.filter(pl.col("customer").is_not_null())["customer"].unique(maintain_order=True).to_list()
-        )
-        for part in batches(named, _CUSTOMERS_AT_ONCE):
+        named = events.filter(pl.col("customer").is_not_null()).select(*OWNER)
+        people = _who(named).unique(OWNER, maintain_order=True).rows()
+        for part in batches(people, _CUSTOMERS_AT_ONCE):
             with transaction.atomic():
-                ids, new = identities.find_or_create_many(self.namespace, part)
+                erased = tombstones.among(part, namespace=self.namespace)
+                wanted = {who[0] for who in part if who not in erased}
+                ids, new = identities.find_or_create_many(self.namespace, wanted)
             owners += [(reference, None, key) for reference, key in ids.items()]
             created += len(new)
-        guests = events.filter(pl.col("customer").is_null())["email"].unique(maintain_order=True).to_list()
-        for part in batches(guests, _CUSTOMERS_AT_ONCE):
+        guests: list[str] = (
+            events.filter(pl.col("customer").is_null())["email"].unique(maintain_order=True).to_list()
+        )
+        for emails in batches(guests, _CUSTOMERS_AT_ONCE):
             with transaction.atomic():
-                ids, new = identities.find_or_create_guests(part)
+                erased = tombstones.among((("", email) for email in emails), namespace=self.namespace)
+                ids, new = identities.find_or_create_guests(
+                    email for email in emails if ("", email) not in erased
+                )
             owners += [(None, email, key) for email, key in ids.items()]
             created += len(new)
         schema = {"customer": pl.String, "email": pl.String, "customer_id": pl.Int64}
         table = pl.DataFrame(owners, schema=schema, orient="row")
-        by_reference = table.filter(pl.col("customer").is_not_null()).drop("email")
+        by_reference = table.filter(pl.col("customer").is_not_null()).drop("email").unique()
         by_email = table.filter(pl.col("customer").is_null()).select(
             "email", pl.col("customer_id").alias("guest_id")
         )
         events = (
             events.join(by_reference, on="customer", how="left", maintain_order="left")
             .join(by_email, on="email", how="left", maintain_order="left")
-            .with_columns(pl.coalesce("customer_id", "guest_id").alias("customer_id"))
+            .with_columns(
+                pl.when(pl.col("customer").is_null())
+                .then("guest_id")
+                .otherwise("customer_id")
+                .alias("customer_id")
+            )
             .drop("guest_id")
         )
-        _fill_profiles(events)
+        _fill_profiles(events.filter(pl.col("customer_id").is_not_null()))
         return events, created
 
     def _store(self, events: pl.DataFrame, lines: pl.DataFrame) -> Loaded:
         sealed = self._sealed_texts(events)
         with transaction.atomic():
+            events, lines, erased_lines = self._without_erased(events, lines)
+            if events.is_empty():
+                return Loaded(erased_lines=erased_lines)
             news = reconcile(events, lines, source=self.source, versioned=self.versioned)
             stored = self._insert(news, sealed)
             if self.marks_due:
@@ -127,9 +152,23 @@ class EventLoader:
         return Loaded(
             lines=kept,
             repeated_lines=news.repeated_lines,
+            erased_lines=erased_lines,
             events=len(stored),
             rejects=[_foreign(line, key) for line, key in foreign.select("__line__", "key").iter_rows()],
         )
+
+    def _without_erased(
+        self, events: pl.DataFrame, lines: pl.DataFrame
+    ) -> tuple[pl.DataFrame, pl.DataFrame, int]:
+        """What is left when those are gone who were erased since their customers were looked up, and their lines."""
+        people = _who(events.select(*OWNER))
+        erased = tombstones.among(people.unique(OWNER).rows(), namespace=self.namespace)
+        if not erased:
+            return events, lines, 0
+        is_erased = pl.Series([who in erased for who in people.rows()], dtype=pl.Boolean)
+        kept = events.filter(~is_erased)
+        kept_lines = lines.join(kept.select("event"), on="event", how="semi")
+        return kept, kept_lines, len(lines) - len(kept_lines)
 
     def _insert(self, news: News, sealed: dict[int, bytes]) -> pl.DataFrame:
         """Events, then the lines and texts of those that were really inserted."""
@@ -164,13 +203,20 @@ class EventLoader:
             return {}
         with transaction.atomic():
             # Whoever writes these customers' contact data meanwhile makes the same keys.
-            lock_customers(spoken["customer_id"].to_list())
-            keys = contacts.data_keys(spoken["customer_id"].to_list())
+            keys = contacts.data_keys(lock_customers(spoken["customer_id"].to_list()))
         boxes = {customer_id: Fernet(crypto.decrypt(key)) for customer_id, key in keys.items()}
         return {
             event: boxes[customer_id].encrypt(text.encode())
             for event, customer_id, text in spoken.iter_rows()
+            if customer_id in boxes  # else erased meanwhile
         }
+
+
+def _who(owners: pl.DataFrame) -> pl.DataFrame:
+    """customer and email as the tombstones know them: never null."""
+    return owners.with_columns(
+        pl.col("customer").fill_null(""), pl.col("email").fill_null("").str.strip_chars()
+    )
 
 
 def _inserted(events: pl.DataFrame) -> pl.DataFrame:

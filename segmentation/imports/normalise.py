@@ -31,6 +31,7 @@ from segmentation.normal import (
 
 NO_CUSTOMER = "no_customer"
 FREE_LINE = "free_line"
+ERASED = "erased"
 _ORDERS = (EventKind.ORDER_PLACED, EventKind.ORDER_CHANGED)
 _LENGTHS = {"customer": MAX_REFERENCE, "order": MAX_SOURCE_KEY, "event": MAX_SOURCE_KEY, "product": MAX_PRODUCT_ID,
             "text": MAX_TEXT, "email": 254, "country": 64, "channel": 64}  # fmt: skip

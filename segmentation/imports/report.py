@@ -8,7 +8,7 @@ from pathlib import Path
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from segmentation.imports.normalise import FREE_LINE, NO_CUSTOMER
+from segmentation.imports.normalise import ERASED, FREE_LINE, NO_CUSTOMER
 
 
 @dataclass
@@ -32,6 +32,10 @@ class ImportReport:
     @property
     def rows_skipped(self) -> int:
         return sum(self.skipped.values())
+
+    def skip(self, cause: str, lines: int) -> None:
+        if lines:
+            self.skipped[cause] = self.skipped.get(cause, 0) + lines
 
     @property
     def nothing_usable(self) -> bool:
@@ -76,5 +80,9 @@ class ImportReport:
 
 
 def skip_label(cause: str) -> str:
-    labels = {NO_CUSTOMER: _("lines without a customer"), FREE_LINE: _("lines with a price of 0 or less")}
+    labels = {
+        NO_CUSTOMER: _("lines without a customer"),
+        FREE_LINE: _("lines with a price of 0 or less"),
+        ERASED: _("lines of erased people"),
+    }
     return labels.get(cause, cause)

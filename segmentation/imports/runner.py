@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 from segmentation import leases, stored_files
 from segmentation.imports import customer_loader, event_loader, plan, rejects
 from segmentation.imports.money import Money
-from segmentation.imports.normalise import Normaliser
+from segmentation.imports.normalise import ERASED, Normaliser
 from segmentation.imports.plan import Plan, Request
 from segmentation.imports.problems import ImportProblem
 from segmentation.imports.report import ImportReport
@@ -101,6 +101,7 @@ class _Journal:
             "rows_imported": report.rows_imported,
             "rows_repeated": report.rows_repeated,
             "rows_skipped": report.rows_skipped,
+            "rows_erased": report.skipped.get(ERASED, 0),
             "rows_rejected": report.rows_rejected,
             "events_created": report.events_created,
             "customers_created": report.customers_created,
@@ -194,7 +195,7 @@ def _import_events(
             for loaded in loader.load(lines):
                 _count(journal.report, loaded, target)
                 upkeep.changed(loaded.lines)
-                done += loaded.lines + loaded.repeated_lines + len(loaded.rejects)
+                done += loaded.lines + loaded.repeated_lines + loaded.erased_lines + len(loaded.rejects)
                 share = _READING_SHARE + (1 - _READING_SHARE) * done / max(staging.lines, 1)
                 journal.tell(share, _("storing events"))
         upkeep.end()
@@ -220,7 +221,7 @@ def _stage(
         target.add(rejects.of_frame(good.rejected, chunk.frame))
         journal.report.rows_read += len(chunk.frame) + len(chunk.rejects)
         for cause, count in good.skipped.group_by("skip").len().iter_rows():
-            journal.report.skipped[cause] = journal.report.skipped.get(cause, 0) + count
+            journal.report.skip(cause, count)
         journal.tell(_READING_SHARE * chunk.done, _("reading lines"))
 
 
@@ -243,6 +244,7 @@ def _import_customers(
 def _count(report: ImportReport, loaded: event_loader.Loaded, target: rejects.RejectsFile) -> None:
     report.rows_imported += loaded.lines
     report.rows_repeated += loaded.repeated_lines
+    report.skip(ERASED, loaded.erased_lines)
     report.events_created += loaded.events
     report.customers_created += loaded.customers_created
     target.add(loaded.rejects)

@@ -3,7 +3,9 @@
 import django.core.validators
 import django.db.models.deletion
 import django.db.models.functions.datetime
+import segmentation.crypto
 import segmentation.kinds
+import segmentation.models.privacy
 import segmentation.models.shop
 from django.conf import settings
 from django.db import migrations, models
@@ -97,6 +99,7 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'customer',
                 'verbose_name_plural': 'customers',
+                'permissions': [('erase_customer', 'Can erase a person for good'), ('export_customer_data', 'Can hand out everything held about a person')],
             },
         ),
         migrations.CreateModel(
@@ -291,6 +294,7 @@ class Migration(migrations.Migration):
                 ('rows_imported', models.PositiveBigIntegerField(default=0, verbose_name='lines kept')),
                 ('rows_repeated', models.PositiveBigIntegerField(default=0, verbose_name='already known')),
                 ('rows_skipped', models.PositiveBigIntegerField(default=0, verbose_name='lines left out')),
+                ('rows_erased', models.PositiveBigIntegerField(default=0, verbose_name='lines of erased people')),
                 ('rows_rejected', models.PositiveBigIntegerField(default=0, verbose_name='lines rejected')),
                 ('events_created', models.PositiveBigIntegerField(default=0, verbose_name='events')),
                 ('customers_created', models.PositiveBigIntegerField(default=0, verbose_name='new customers')),
@@ -629,6 +633,7 @@ class Migration(migrations.Migration):
                 ('profiling_basis', models.CharField(choices=[('legitimate_interest', 'Legitimate interest: everyone except those who object'), ('consent', 'Consent: only customers who agreed')], default='legitimate_interest', max_length=32, verbose_name='basis for profiling')),
                 ('season_start_month', models.PositiveSmallIntegerField(default=1, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(12)], verbose_name='first month of the season year')),
                 ('join_guests_by_email', models.BooleanField(default=True, verbose_name='join guest orders by e-mail')),
+                ('retrain_after_erasure_days', models.PositiveSmallIntegerField(default=30, help_text='A serving model that may have learned from an erased person raises an alert after that.', validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(365)], verbose_name='retrain after an erasure within days')),
                 ('frozen_on', models.DateField(blank=True, help_text='For a file of past orders: everything is computed as if this were today. Empty: the real date.', null=True, verbose_name='treat this day as today')),
             ],
             options={
@@ -843,6 +848,56 @@ class Migration(migrations.Migration):
                 'verbose_name': 'audit entry',
                 'verbose_name_plural': 'audit entries',
                 'indexes': [models.Index(fields=['object_type', 'object_id', 'id'], name='audit_by_object'), models.Index(fields=['object_id', 'id'], name='audit_by_object_id'), models.Index(fields=['action', 'id'], name='audit_by_action')],
+            },
+        ),
+        migrations.CreateModel(
+            name='PrivacyRequest',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('state', models.CharField(choices=[('queued', 'Waiting'), ('running', 'Running'), ('done', 'Done'), ('failed', 'Failed'), ('cancelled', 'Cancelled')], default='queued', max_length=10, verbose_name='state')),
+                ('attempts', models.PositiveIntegerField(default=0, verbose_name='attempts')),
+                ('run_after', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), verbose_name='not before')),
+                ('lease_until', models.DateTimeField(blank=True, null=True, verbose_name='claimed until')),
+                ('fence', models.BigIntegerField(default=0, editable=False)),
+                ('progress', models.FloatField(default=0, verbose_name='progress')),
+                ('progress_note', models.CharField(blank=True, max_length=200, verbose_name='doing')),
+                ('cancel_requested', models.BooleanField(default=False, verbose_name='cancel asked')),
+                ('error', models.TextField(blank=True, verbose_name='what went wrong')),
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), verbose_name='created')),
+                ('started_at', models.DateTimeField(blank=True, null=True, verbose_name='started')),
+                ('finished_at', models.DateTimeField(blank=True, null=True, verbose_name='finished')),
+                ('kind', models.CharField(choices=[('export', 'What is held about a person'), ('erase', 'Erase a person')], max_length=10, verbose_name='request')),
+                ('source', models.CharField(max_length=64, verbose_name='came through')),
+                ('subject', segmentation.crypto.EncryptedTextField(blank=True, editable=False)),
+                ('subject_key', models.CharField(editable=False, max_length=64)),
+                ('customers', models.JSONField(blank=True, default=list, verbose_name='customer ids')),
+                ('reason', models.CharField(blank=True, max_length=300, verbose_name='reason')),
+                ('due_at', models.DateTimeField(default=segmentation.models.privacy.due_date, verbose_name='to be answered by')),
+                ('is_held', models.BooleanField(null=True, verbose_name='something was held')),
+                ('counts', models.JSONField(blank=True, default=dict, verbose_name='what was found')),
+                ('versions', models.JSONField(blank=True, default=list, verbose_name='model versions that may have learned from them')),
+                ('runs', models.JSONField(blank=True, default=list)),
+                ('retrain_by', models.DateField(blank=True, null=True, verbose_name='retrain by')),
+                ('result', models.BinaryField(null=True)),
+                ('requested_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='asked by')),
+            ],
+            options={
+                'verbose_name': 'privacy request',
+                'verbose_name_plural': 'privacy requests',
+                'abstract': False,
+            },
+        ),
+        migrations.CreateModel(
+            name='Tombstone',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('mark', models.CharField(max_length=64, unique=True)),
+                ('erased_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ('request', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='tombstones', to='segmentation.privacyrequest')),
+            ],
+            options={
+                'verbose_name': 'tombstone',
+                'verbose_name_plural': 'tombstones',
             },
         ),
         migrations.CreateModel(
@@ -1086,6 +1141,14 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='servicepriority',
             index=models.Index(fields=['level', 'since'], name='service_priority_by_level'),
+        ),
+        migrations.AddIndex(
+            model_name='privacyrequest',
+            index=models.Index(condition=models.Q(('state__in', ['queued', 'running'])), fields=['run_after'], name='privacyrequest_open'),
+        ),
+        migrations.AddConstraint(
+            model_name='privacyrequest',
+            constraint=models.UniqueConstraint(condition=models.Q(('state__in', ['queued', 'running'])), fields=('kind', 'subject_key'), name='one_open_privacy_request_a_person'),
         ),
         migrations.RunPython(leave_room_for_updates, migrations.RunPython.noop),
         migrations.RunPython(keep_events_readable, migrations.RunPython.noop),

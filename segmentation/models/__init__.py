@@ -49,6 +49,7 @@ from segmentation.models.modeling import (
     TrainingRun,
     TrainingRunTarget,
 )
+from segmentation.models.privacy import PrivacyRequest, Tombstone
 from segmentation.models.segments import Membership, MembershipCause, PastMembership, Segment, SegmentVersion
 from segmentation.models.shop import ExchangeRate, Shop
 
@@ -88,6 +89,7 @@ __all__ = [
     "Offer",
     "PastMembership",
     "PolicyVersion",
+    "PrivacyRequest",
     "Product",
     "Promotion",
     "Redemption",
@@ -103,6 +105,7 @@ __all__ = [
     "ShopContext",
     "StoredFileChunk",
     "Target",
+    "Tombstone",
     "TrainingRun",
     "TrainingRunTarget",
 ]

@@ -64,6 +64,10 @@ class Customer(models.Model):
     class Meta:
         verbose_name = _("customer")
         verbose_name_plural = _("customers")
+        permissions = [
+            ("erase_customer", "Can erase a person for good"),
+            ("export_customer_data", "Can hand out everything held about a person"),
+        ]
         indexes = [
             models.Index(fields=["tier", "id"], name="customer_by_tier"),
             models.Index(fields=["churn_probability", "id"], name="customer_by_churn"),

@@ -198,6 +198,8 @@ class ImportRun(Leased):
     rows_imported = models.PositiveBigIntegerField(_("lines kept"), default=0)
     rows_repeated = models.PositiveBigIntegerField(_("already known"), default=0)
     rows_skipped = models.PositiveBigIntegerField(_("lines left out"), default=0)
+    # Among those left out.
+    rows_erased = models.PositiveBigIntegerField(_("lines of erased people"), default=0)
     rows_rejected = models.PositiveBigIntegerField(_("lines rejected"), default=0)
     events_created = models.PositiveBigIntegerField(_("events"), default=0)
     customers_created = models.PositiveBigIntegerField(_("new customers"), default=0)

@@ -64,6 +64,14 @@ class Shop(models.Model):
         validators=[MinValueValidator(1), MaxValueValidator(12)],
     )
     join_guests_by_email = models.BooleanField(_("join guest orders by e-mail"), default=True)
+    retrain_after_erasure_days = models.PositiveSmallIntegerField(
+        _("retrain after an erasure within days"),
+        default=30,
+        validators=[MinValueValidator(1), MaxValueValidator(365)],
+        help_text=_(
+            "A serving model that may have learned from an erased person raises an alert after that."
+        ),
+    )
     frozen_on = models.DateField(
         _("treat this day as today"),
         null=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import time
 from datetime import date, timedelta
@@ -13,8 +14,8 @@ from django.core.management import call_command
 from django.db.models.functions import Now
 
 from crm_integration.models import Connection, DeliveryAttempt, InboundMessage, OutboundMessage
-from segmentation import contacts, crypto
-from segmentation.models import Customer, Decision, InputSnapshot, LeaseState, PolicyVersion
+from segmentation import contacts, crypto, privacy
+from segmentation.models import Customer, Decision, InputSnapshot, LeaseState, PolicyVersion, PrivacyRequest
 
 pytestmark = pytest.mark.django_db
 
@@ -107,9 +108,14 @@ def test_after_a_rotation_the_old_key_is_not_needed(settings):
     customer = Customer.objects.create(reference="C1")
     contacts.write(customer, contacts.Contact(email="ann@example.com"))
     connection = Connection.objects.create(slug="shop", name="Shop", inbound_secret="whsec_x")
+    answer = PrivacyRequest.objects.create(
+        kind="export", source="test", subject='{"email": "ann"}', result=crypto.encrypt(gzip.compress(b"{}"))
+    )
     settings.FIELD_ENCRYPTION_KEYS = [new, old]
-    assert "1 contact keys" in run("rotate_keys")
+    assert "1 contact keys, 0 pieces of files, 1 privacy requests" in run("rotate_keys")
     settings.FIELD_ENCRYPTION_KEYS = [new]
+    answer.refresh_from_db()
+    assert (answer.subject, privacy.answer(answer)) == ('{"email": "ann"}', b"{}")
     connection.refresh_from_db()
     assert connection.inbound_secret == "whsec_x"
     assert contacts.read(customer).email == "ann@example.com"

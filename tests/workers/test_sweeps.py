@@ -16,6 +16,7 @@ from segmentation.models import (
     DueCustomer,
     ImportRun,
     LeaseState,
+    PrivacyRequest,
     ScoringRun,
     ScoringShard,
     Shop,
@@ -66,6 +67,12 @@ def test_a_delivery_that_is_due_is_nudged(nudges, connection):
     )
     sweeps.nudge_late_rows()
     assert (Job.DELIVER, {}) in nudges
+
+
+def test_a_privacy_request_that_nobody_took_is_nudged(nudges):
+    row = PrivacyRequest.objects.create(kind="erase", source="test", run_after=LONG_AGO)
+    sweeps.nudge_late_rows()
+    assert nudges == [(Job.PRIVACY, {"request_id": row.pk})]
 
 
 def test_a_customer_that_is_due_is_nudged(nudges):

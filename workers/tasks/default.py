@@ -30,3 +30,10 @@ def import_file(import_run_id: int) -> None:
     from segmentation import imports
 
     imports.work(import_run_id)
+
+
+@task(Job.PRIVACY)
+def answer_privacy_request(request_id: int) -> None:
+    from segmentation import privacy
+
+    privacy.work(request_id)

@@ -1,0 +1,180 @@
+"""What messages hold of a person: shown in an export, forgotten in an erasure (settings.PRIVACY_HOLDERS)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+from urllib.parse import unquote_plus
+
+import orjson
+from django.db import models, transaction
+from django.utils.translation import gettext as _
+
+from crm_integration.adapters import registry
+from crm_integration.adapters.base import Parsed, Unreadable
+from crm_integration.models import Connection, DeliveryAttempt, InboundMessage, OutboundMessage
+from segmentation import identities
+from segmentation.leases import OVER
+from segmentation.privacy.marks import Marks, texts_of
+from segmentation.privacy.subjects import Subject
+
+MESSAGES_AT_ONCE = 500
+
+
+class Messages:
+    """Received messages are searched, for nothing links them to customers; sent ones name theirs."""
+
+    name: ClassVar[str] = "messages"
+    models: ClassVar[tuple[type[models.Model], ...]] = (OutboundMessage, DeliveryAttempt)
+
+    def held(self, subject: Subject) -> Mapping[str, int]:
+        sent = OutboundMessage.objects.filter(customer__in=subject.customers)
+        return {_("sent messages"): sent.count()}
+
+    def export(self, subject: Subject) -> Mapping[str, Any]:
+        found = [
+            {
+                "from": message.connection.name,
+                "when": message.received_at,
+                "topic": message.topic,
+                "body": body,
+            }
+            for message, body in _telling_of(subject, InboundMessage.objects.all())
+        ]
+        sent = OutboundMessage.objects.filter(customer__in=subject.customers).select_related("connection")
+        return {
+            "received": found,
+            "sent": [
+                {
+                    "to": message.connection.name,
+                    "when": message.created_at,
+                    "delivered_at": message.delivered_at,
+                    "topic": message.topic,
+                    "body": _readable(bytes(message.body)),
+                }
+                for message in sent.order_by("pk")
+            ],
+        }
+
+    def erase(self, subject: Subject) -> Mapping[str, int]:
+        """Empty the bodies of received messages that tell of the person, delete the messages sent about them.
+
+        A message that still waits keeps its body: it may tell of others too. Whoever processes it meets the
+        tombstone, leaves the person out and empties it (inbox).
+        """
+        over = InboundMessage.objects.filter(state__in=OVER)
+        emptied = 0
+        for message, _body in _telling_of(subject, over):
+            emptied += forget(message, Marks(subject))
+        return {"inboundmessage": emptied, "outboundmessage": _delete_sent(subject)}
+
+
+MESSAGES = Messages()
+
+
+def forget(message: InboundMessage, marks: Marks) -> int:
+    """Empty a message that tells of somebody erased, and its id where that names them; the counts stay."""
+    key = f"erased-{message.pk}" if marks.in_text(message.dedupe_key) else message.dedupe_key
+    return InboundMessage.objects.filter(pk=message.pk).update(
+        body=None,
+        dedupe_key=key,
+        topic=marks.scrubbed(message.topic),
+        error=marks.scrubbed(message.error),
+        detail=without_words(message.detail),
+    )
+
+
+def without_words(detail: Mapping[str, Any]) -> dict[str, Any]:
+    """The result of a message without its rejections' reasons: they may quote it."""
+    return {name: value for name, value in detail.items() if name != "rejections"}
+
+
+def texts_in(body: bytes) -> Iterator[str]:
+    """Every text and number of a body, however it is written: JSON, or a form."""
+    try:
+        yield from texts_of(orjson.loads(body))
+    except orjson.JSONDecodeError:
+        text = body.decode("utf-8", "replace")
+        yield text
+        yield unquote_plus(text)
+
+
+def _delete_sent(subject: Subject) -> int:
+    count = 0
+    rows = OutboundMessage.objects.filter(customer__in=subject.customers).order_by("pk")
+    while keys := list(rows.values_list("pk", flat=True)[:MESSAGES_AT_ONCE]):
+        with transaction.atomic():
+            DeliveryAttempt.objects.filter(message__in=keys).delete()
+            count += OutboundMessage.objects.filter(pk__in=keys).delete()[0]
+    return count
+
+
+def _telling_of(
+    subject: Subject, rows: models.QuerySet[InboundMessage]
+) -> Iterator[tuple[InboundMessage, Any]]:
+    """Messages whose body, id or error names the person, with the body as people read it."""
+    marks = Marks(subject)
+    search = _Search(subject, marks)
+    last = 0
+    while found := list(rows.filter(pk__gt=last).order_by("pk")[:MESSAGES_AT_ONCE]):
+        last = found[-1].pk
+        for message in found:
+            if search.finds(message):
+                yield message, _readable(bytes(message.body)) if message.body is not None else None
+
+
+class _Search:
+    """Looks a body through in three ways, the quickest first."""
+
+    def __init__(self, subject: Subject, marks: Marks) -> None:
+        self._marks = marks
+        self._ids = set(subject.ids)
+        self._emails = {email.casefold() for email in subject.emails}
+        words = {value for _namespace, value in subject.ids} | {*subject.emails, *subject.phones}
+        self._words = [word.casefold() for word in (*words, *subject.names)]
+        self._connections = {row.pk: row for row in Connection.objects.all()}
+
+    def finds(self, message: InboundMessage) -> bool:
+        if any(self._marks.in_text(text) for text in (message.dedupe_key, message.topic, message.error)):
+            return True
+        if message.body is None:
+            return False
+        body = bytes(message.body)
+        if not self._may_name(body):
+            return False
+        return any(self._marks.in_text(text) for text in texts_in(body)) or self._says(message, body)
+
+    def _may_name(self, body: bytes) -> bool:
+        """Whether a word stands there as it is, or may be hidden behind an escape."""
+        if b"\\" in body or b"%" in body:
+            return True
+        text = body.decode("utf-8", "replace").casefold()
+        return any(word in text for word in self._words)
+
+    def _says(self, message: InboundMessage, body: bytes) -> bool:
+        """Whether it tells of the person as its adapter reads it: short ids are only numbers to everybody else."""
+        connection = self._connections[message.connection_id]
+        try:
+            adapter = registry.get(connection.adapter)
+            parsed = adapter.parse(body, message_key=message.dedupe_key)
+        except (Unreadable, registry.UnknownAdapter):
+            return False
+        namespace = identities.SHOP if adapter.uses_shop_ids else connection.slug
+        return any(
+            (namespace, reference) in self._ids or email.strip().casefold() in self._emails
+            for reference, email in people_in(parsed)
+        )
+
+
+def people_in(parsed: Parsed) -> set[tuple[str, str]]:
+    """(id, e-mail) of everybody a message tells of."""
+    return {(event.customer or "", event.email) for event in parsed.events} | {
+        (customer.reference, customer.email) for customer in parsed.customers
+    }
+
+
+def _readable(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return body.decode("utf-8", "replace")
