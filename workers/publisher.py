@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.utils.translation import gettext as _
 from kombu import Connection, Exchange, Producer
 from kombu.exceptions import OperationalError
-from kombu.pools import ProducerPool, producers
+from kombu.pools import producers
 
 from crm_integration.broker import Publication
 from crm_integration.http import DeliveryError
@@ -18,13 +19,11 @@ CONFIRM_SECONDS = 10
 
 def publish(publication: Publication) -> None:
     """Returns when the broker has confirmed the message, and a queue has it if it must arrive. Raises DeliveryError."""
-    from workers.celery import app
-
     exchange = Exchange(publication.exchange, type="topic", durable=True)
-    with app.connection_for_write() as template:
-        pool, errors = _pool(template), (*template.connection_errors, *template.channel_errors)
+    template = _connection(settings.CELERY_BROKER_URL)
+    errors = (*template.connection_errors, *template.channel_errors)
     try:
-        with pool.acquire(block=True) as producer, hanging_up(producer):
+        with producers[template].acquire(block=True) as producer, hanging_up(producer):
             exchange(producer.channel).declare()
             is_routed = _send(producer, exchange, publication)
     except (OperationalError, *errors) as error:
@@ -38,8 +37,12 @@ def publish(publication: Publication) -> None:
         )
 
 
-def _pool(template: Connection) -> ProducerPool:
-    return producers[template]
+def _connection(url: str) -> Connection:
+    """Not yet opened: it names the pool that holds the open ones. Each publish waits for the broker's confirm."""
+    if url.startswith("redis"):
+        return Connection(url, transport_options={"socket_timeout": 5, "socket_connect_timeout": 5})
+    options = {"confirm_publish": True, "max_retries": 1, "interval_start": 0, "interval_max": 0.2}
+    return Connection(url, connect_timeout=5, transport_options=options)
 
 
 def _send(producer: Producer, exchange: Exchange, publication: Publication) -> bool:
