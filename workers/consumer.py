@@ -52,12 +52,13 @@ class Consumer:
         pause = FIRST_PAUSE
         while not self._stopping.is_set():
             doors = self._doors()
+            away: tuple[type[BaseException], ...] = (*DATABASE_AWAY, *doors.errors)
             began = time.monotonic()
             try:
                 with doors:
                     log.info("consumer.connected")
                     self._work(doors)
-            except (*DATABASE_AWAY, *doors.errors) as error:
+            except away as error:
                 # What was not acknowledged comes again.
                 log.warning("consumer.away", error=type(error).__name__)
                 close_old_connections()

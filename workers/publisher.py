@@ -39,10 +39,10 @@ def publish(publication: Publication) -> None:
 
 def _connection(url: str) -> Connection:
     """Not yet opened: it names the pool that holds the open ones. Each publish waits for the broker's confirm."""
-    if url.startswith("redis"):
-        return Connection(url, transport_options={"socket_timeout": 5, "socket_connect_timeout": 5})
-    options = {"confirm_publish": True, "max_retries": 1, "interval_start": 0, "interval_max": 0.2}
-    return Connection(url, connect_timeout=5, transport_options=options)
+    once = {"max_retries": 1, "interval_start": 0, "interval_max": 0.2}
+    if url.startswith("amqp"):
+        return Connection(url, connect_timeout=5, transport_options={**once, "confirm_publish": True})
+    return Connection(url, transport_options={**once, "socket_timeout": 5, "socket_connect_timeout": 5})
 
 
 def _send(producer: Producer, exchange: Exchange, publication: Publication) -> bool:

@@ -18,6 +18,7 @@ from typing import Any, Self
 import orjson
 from django.conf import settings
 from kombu import Connection, Exchange, Queue
+from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from crm_integration import broker, queue_door
@@ -27,20 +28,22 @@ from workers.queue_doors import PARKED_DAYS, PARKED_MOST, REASON_HEADER, Depth, 
 # How long a killed consumer's message waits. A slower one may meet its message again, which changes nothing.
 LIFE_SECONDS = 30
 SIGN_EVERY = 5.0
+# One try to connect: the consumer has a pause of its own, in which it can be told to stop.
+OPTIONS = {"socket_timeout": 5, "socket_connect_timeout": 5, "max_retries": 1, "interval_start": 0}
 IDLE_SECONDS = 0.1
 # kombu keeps a list for each of these priorities, the first one without a suffix.
 SUFFIXES = ("", "\x06\x163", "\x06\x166", "\x06\x169")
 
 
 class RedisDoors:
-    errors: tuple[type[BaseException], ...] = (RedisError, OSError)
+    errors: tuple[type[BaseException], ...] = (RedisError, OSError, OperationalError)
 
     def __init__(self, url: str, take: Take) -> None:
         self._take = take
         self._me = uuid.uuid4().hex
         self._names: dict[int, str] = {}
         self._signed_at = 0.0
-        self._kombu = Connection(url, transport_options={"socket_timeout": 5, "socket_connect_timeout": 5})
+        self._kombu = Connection(url, transport_options=OPTIONS)
 
     def __enter__(self) -> Self:
         self._redis.ping()
@@ -58,7 +61,8 @@ class RedisDoors:
 
     @property
     def _redis(self) -> Any:
-        return self._kombu.default_channel.client
+        channel: Any = self._kombu.default_channel
+        return channel.client
 
     def follow(self, queues: Mapping[int, str]) -> Mapping[int, str]:
         for key, name in queues.items():

@@ -62,7 +62,7 @@ def test_with_the_embedded_broker_nothing_of_it_can_be_switched_on(
 ):
     settings.CELERY_BROKER_URL = "embedded://"
     assert field in errors(save(admin_client, connection, **changes))
-    assert not (connection.reads_queue or connection.sends_outbound)
+    assert (connection.reads_queue, connection.sends_outbound) == (False, False)
 
 
 def test_the_page_shows_the_queue_and_how_it_is_doing(admin_client, with_broker):

@@ -191,7 +191,16 @@ def test_a_cut_connection_is_made_anew_and_nothing_is_lost(broker, connection, q
     proxy.refusing = False
     settled(broker, queue, 200, process)
     assert stored() == 200
-    process.stop()
+    proxy.refusing = True
+    proxy.cut()
+    seen = process.log.read_bytes().count(b"consumer.away")
+    wait_until(
+        lambda: process.log.read_bytes().count(b"consumer.away") > seen + 1,
+        seconds=PATIENCE,
+        alive=process.check,
+    )
+    process.child.send_signal(signal.SIGTERM)
+    assert process.child.wait(PATIENCE) == 0
     proxy.close()
 
 
