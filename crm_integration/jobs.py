@@ -159,8 +159,7 @@ def _new(message: InboundMessage, job: Asked) -> JobRequest:
 
 
 def _end(message: InboundMessage, job: Asked, outcome: str, *, error: str = "") -> None:
-    detail = {"job": job.kind.value, **({"reason": error} if error else {})}
-    leases.finish(message, topic=job.topic[:100], outcome=outcome, detail=detail)
+    leases.finish(message, topic=job.topic[:100], outcome=outcome, detail={}, error=error)
 
 
 def _tell(request: JobRequest, run: TrainingRun | ScoringRun | None) -> bool:

@@ -131,7 +131,7 @@ def refused(client, connection, topic="train.requested", **data):
     assert not TrainingRun.objects.filter(state=LeaseState.QUEUED).exists()
     [answer] = told()
     assert (answer["state"], answer["id"], answer["requested_by"]) == ("refused", None, "m-1")
-    assert answer["reason"] == message.detail["reason"]
+    assert answer["reason"] == message.error
     return answer["reason"]
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from django.conf import settings as django_settings
 from django.core.management import CommandError, call_command
+from django.db import connection as database
 from kombu import Connection as Broker
 
 from crm_integration import broker as names
@@ -318,3 +319,24 @@ def test_the_consumer_brings_no_learning_library_along(broker, start):
     if not maps.exists() or os.name != "posix":
         pytest.skip("needs /proc")
     assert "libtorch" not in maps.read_text()
+
+
+def test_a_database_that_is_cut_off_gets_every_message_when_it_is_back(broker, connection, queue, start):
+    if database.vendor != "postgresql":
+        pytest.skip("needs PostgreSQL: SQLite is not reached by a network")
+    proxy = Proxy(database_url(), 5432)
+    process = start(DATABASE_URL=proxy.url)
+    publish_orders(broker, connection, queue, 60)
+    wait_until(lambda: stored() >= 10, seconds=PATIENCE, alive=process.check)
+    proxy.refusing = True
+    proxy.cut()
+    publish_orders(broker, connection, queue, 20, first=60)
+    wait_until(
+        lambda: process.log.read_bytes().count(b"consumer.away") >= 2, seconds=PATIENCE, alive=process.check
+    )
+    proxy.refusing = False
+    settled(broker, queue, 80, process)
+    assert stored() == 80
+    assert broker.read(names.parked_queue(queue)) == []
+    process.stop()
+    proxy.close()
