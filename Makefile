@@ -18,7 +18,7 @@ space := $(empty) $(empty)
 NAMED  := $(subst $(space),$(comma),$(addprefix $(CELERY_QUEUE_PREFIX),$(subst $(comma),$(space),$(QUEUES))))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos bench web worker beat migrate lint types contracts licences messages clean
+.PHONY: help demo test chaos bench web worker beat consumer migrate lint types contracts licences messages clean
 
 help:
 	@grep -E '^# make' Makefile | sed 's/^# //'
@@ -68,6 +68,10 @@ types: $(VENV)/.dev
 
 contracts: $(VENV)/.dev
 	$(BIN)/lint-imports
+
+# Reads the queues of connections that have one (docs/queues.md).
+consumer: $(VENV)/.runtime
+	$(BIN)/python manage.py consume
 
 licences: $(VENV)/.dev
 	$(BIN)/python -m tests.support.licences

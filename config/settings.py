@@ -107,6 +107,8 @@ CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="embedded://")
 # Keeps installations that share a broker apart, and test processes too.
 CELERY_QUEUE_PREFIX = env.str("CELERY_QUEUE_PREFIX", default=f"test-{os.getpid()}-" if TESTING else "")
 JOB_SENDER = env.str("JOB_SENDER", default="workers.sender.send")
+# Publishes decisions for CRMs that listen at the broker.
+MESSAGE_PUBLISHER = env.str("MESSAGE_PUBLISHER", default="workers.publisher.publish")
 # What happens with decisions before they commit; `classify --inline` does as the workers do.
 ON_DECIDED = "crm_integration.outbox.stage"
 # Who else holds something about customers (segmentation/privacy/holders.py).

@@ -77,6 +77,16 @@ def valid_secrets(connection: Connection, door: Door, *, now: datetime) -> list[
     return [secret for secret in secrets if secret]
 
 
+def uses_inbound_secret(connection: Connection) -> bool:
+    """Whether anything that it sends is to be signed."""
+    return connection.accepts_inbound or (connection.reads_queue and connection.queue_must_sign)
+
+
+def needs_outbound_secret(connection: Connection) -> bool:
+    """A broker has logins of its own; what goes over the web must be signed."""
+    return connection.sends_outbound and connection.outbound_via == Connection.Via.HTTP
+
+
 def has_secret(connection: Connection, door: Door) -> bool:
     return bool(getattr(connection, f"{door}_secret"))
 

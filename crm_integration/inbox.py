@@ -16,7 +16,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
-from crm_integration import erased_people, refusals
+from crm_integration import erased_people, jobs, refusals
 from crm_integration.adapters import registry
 from crm_integration.adapters.base import Adapter, Parsed, Unreadable
 from crm_integration.http import DeliveryError
@@ -43,8 +43,11 @@ Outcome = InboundMessage.Outcome
 
 @dataclass(frozen=True)
 class Received:
+    """`is_reused`: the id was known with another body, which is not kept here."""
+
     message_id: int
     is_duplicate: bool
+    is_reused: bool = False
 
 
 def receive(connection: Connection, *, dedupe_key: str, body: bytes, received_at: datetime) -> Received:
@@ -73,7 +76,7 @@ def _known(connection: Connection, *, dedupe_key: str, digest: str) -> Received:
     if known != digest:
         refusals.count(connection, Reason.REUSED_ID)
         log.warning("inbound.id_reused", message_id=key)
-    return Received(key, is_duplicate=True)
+    return Received(key, is_duplicate=True, is_reused=known != digest)
 
 
 def due_ids(limit: int = 500) -> list[int]:
@@ -126,7 +129,11 @@ def _attempt(message: InboundMessage) -> bool:
     connection = message.connection
     try:
         adapter = registry.get(connection.adapter)
-        parsed = adapter.parse(_body(message), message_key=message.dedupe_key)
+        body = _body(message)
+        parsed = adapter.parse(body, message_key=message.dedupe_key)
+        if job := jobs.asked(connection, parsed.topic, body):
+            jobs.start(message, job)
+            return True
         _record(message, adapter, adapter.hydrate(parsed, connection))
     except (Unreadable, registry.UnknownAdapter) as problem:
         leases.fail(message, str(problem), outcome=Outcome.UNREADABLE)

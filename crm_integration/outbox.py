@@ -17,7 +17,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from crm_integration import connections, payloads
+from crm_integration import connections, exchange, payloads, segment_news
 from crm_integration.adapters import registry
 from crm_integration.connections import Door
 from crm_integration.http import Answer, DeliveryError
@@ -51,10 +51,12 @@ def stage(news: Sequence[News]) -> int:
     Call it inside the transaction that writes the news and holds the customers' rows. Staging the same again does
     nothing. Without a sending connection nothing is read or written.
     """
-    receivers = list(_sending().values_list("pk", flat=True))
-    if not receivers or not news:
+    sending = dict(_sending().values_list("pk", "outbound_via"))
+    if not sending or not news:
         return 0
-    count = sum(_stage(part, receivers) for part in batches(news))
+    receivers = list(sending)
+    listeners = [key for key, via in sending.items() if via == Connection.Via.EXCHANGE]
+    count = sum(_stage(part, receivers) + segment_news.stage(part, listeners) for part in batches(news))
     if count:
         enqueue(Job.DELIVER)
     return count
@@ -200,10 +202,13 @@ def _deliver(message: OutboundMessage) -> bool:
 
 def _is_overtaken(message: OutboundMessage) -> bool:
     """Whether a newer message tells the connection about this customer: of several that wait, the newest goes."""
-    if message.customer_id is None:
+    if message.customer_id is None or message.topic not in payloads.CUSTOMER_TOPICS:
         return False
     newer = OutboundMessage.objects.filter(
-        connection=message.connection_id, customer=message.customer_id, pk__gt=message.pk
+        connection=message.connection_id,
+        customer=message.customer_id,
+        topic__in=payloads.CUSTOMER_TOPICS,
+        pk__gt=message.pk,
     )
     return newer.exists()
 
@@ -220,6 +225,9 @@ def _attempt(message: OutboundMessage) -> Attempt:
     now, started = timezone.now(), monotonic()
     try:
         secrets = connections.valid_secrets(connection, Door.OUTBOUND, now=now)
+        if connection.outbound_via == Connection.Via.EXCHANGE:
+            exchange.push(message, secrets=secrets, now=now)
+            return Attempt(now, _since(started))
         if not secrets:
             raise DeliveryError(_("The connection has no delivery secret."), permanent=True)
         adapter = registry.get(connection.adapter)

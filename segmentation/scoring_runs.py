@@ -48,10 +48,16 @@ class ScoringError(Exception):
     """A classification that cannot start; the message says why and what to do."""
 
 
-def start(as_of: date | None = None, *, requested_by: Any = None) -> ScoringRun:
+def start(
+    as_of: date | None = None,
+    *,
+    requested_by: Any = None,
+    inside: Callable[[ScoringRun], None] | None = None,
+) -> ScoringRun:
     """Start classifying everybody, or return the run that is doing so for this date already.
 
-    One that still works with the champions of before makes way.
+    One that still works with the champions of before makes way. inside: called with the run in the transaction that
+    writes it, or in none where it is there already.
     """
     shop = Shop.get()
     as_of = as_of or shop.scoring_as_of()
@@ -62,10 +68,16 @@ def start(as_of: date | None = None, *, requested_by: Any = None) -> ScoringRun:
     _cancel_outdated(as_of, requested_by)
     try:
         with transaction.atomic():
-            return _start(as_of, parts, requested_by)
+            run = _start(as_of, parts, requested_by)
+            if inside is not None:
+                inside(run)
+            return run
     except IntegrityError:
         # Somebody started the same day a moment ago (one_running_classification_a_date).
-        return ScoringRun.objects.get(as_of=as_of, state=ScoringRun.State.RUNNING)
+        run = ScoringRun.objects.get(as_of=as_of, state=ScoringRun.State.RUNNING)
+        if inside is not None:
+            inside(run)
+        return run
 
 
 def claim_shard(run_id: int | None = None) -> ScoringShard | None:

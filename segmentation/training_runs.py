@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -70,8 +70,12 @@ def request(
     config: Mapping[str, Any] | None = None,
     as_of: date | None = None,
     requested_by: Any = None,
+    inside: Callable[[TrainingRun], None] | None = None,
 ) -> TrainingRun:
-    """Queue a run; raises AlreadyTraining, NotEnoughData or TrainingError. Data at or after `as_of` is not read."""
+    """Queue a run; raises AlreadyTraining, NotEnoughData or TrainingError. Data at or after `as_of` is not read.
+
+    inside: called with the run in the transaction that writes it.
+    """
     if not targets:
         raise TrainingError(_("Choose at least one target to train."))
     try:
@@ -96,6 +100,8 @@ def request(
         AuditEntry.record(
             "training.request", run, actor=requested_by, targets=[target.slug for target in targets]
         )
+        if inside is not None:
+            inside(run)
         enqueue(Job.RUN_TRAINING, run_id=run.pk)
     return run
 

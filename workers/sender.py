@@ -34,7 +34,7 @@ def send(job: Job, ids: dict[str, int]) -> None:
 
     queue = full_name(POLICIES[job].queue)
     try:
-        with _producers().acquire(block=True) as producer, _hanging_up(producer):
+        with _producers().acquire(block=True) as producer, hanging_up(producer):
             app.send_task(
                 job.value,
                 kwargs=ids,
@@ -59,7 +59,7 @@ def _producers() -> ProducerPool:
 
 
 @contextmanager
-def _hanging_up(producer: Producer) -> Iterator[None]:
+def hanging_up(producer: Producer) -> Iterator[None]:
     """After a failure cut the connection: closing it in form would wait for an answer that may never come."""
     try:
         yield

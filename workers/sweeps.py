@@ -11,7 +11,7 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from crm_integration import inbox, outbox
+from crm_integration import inbox, jobs, outbox
 from segmentation import campaigns, counts, leases, memberships, privacy, scoring_runs, training_runs
 from segmentation.jobs import Job, enqueue
 from segmentation.models import (
@@ -61,6 +61,7 @@ def nudge_late_rows() -> None:
     for segment_id in memberships.stale_segment_ids(older_than=STALE_SEGMENT):
         enqueue(Job.REFRESH_SEGMENT, segment_id=segment_id)
     training_runs.release_abandoned()
+    jobs.tell_finished()
     campaigns.advance(Shop.get().today())
     counts.store_if_due()
 

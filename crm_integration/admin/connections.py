@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _t
 from django.utils.translation import gettext_lazy as _
 
 from crm_integration import connections, outbox, signatures
-from crm_integration.admin import health
+from crm_integration.admin import health, queue_page
 from crm_integration.admin.forms import ConnectionForm
 from crm_integration.connections import Door
 from crm_integration.models import Connection, InboundMessage
@@ -33,8 +33,12 @@ class ConnectionAdmin(HouseAdmin):
     change_form_outer_before_template = "crm_integration/connection_head.html"
     fieldsets = (
         (None, {"fields": (("name", "slug"), ("adapter", "is_active"))}),
-        (_("In: what happens in the shop"), {"fields": ("accepts_inbound",)}),
-        (_("Out: decisions"), {"fields": ("sends_outbound", "outbound_url")}),
+        (
+            _("In: what happens in the shop"),
+            {"fields": ("accepts_inbound", ("reads_queue", "queue_must_sign"))},
+        ),
+        (_("Jobs by message"), {"fields": ("may_start_jobs", "job_topics")}),
+        (_("Out: decisions"), {"fields": ("sends_outbound", "outbound_via", "outbound_url")}),
     )
 
     def extra_urls(self) -> list[tuple[str, View, str]]:
@@ -75,7 +79,11 @@ class ConnectionAdmin(HouseAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> Any:
         connection = Connection.objects.filter(pk=object_id).first() if object_id else None
-        facts = {"health": health.of(connection)} if connection is not None else {}
+        facts = (
+            {"health": health.of(connection), "queue": queue_page.of(connection)}
+            if connection is not None
+            else {}
+        )
         return super().changeform_view(request, object_id, form_url, {**(extra_context or {}), **facts})
 
     def save_model(self, request: HttpRequest, obj: Connection, form: Any, change: bool) -> None:
@@ -90,7 +98,10 @@ class ConnectionAdmin(HouseAdmin):
         """The secrets of a new connection, on the page that answers: nothing keeps them in readable form."""
         doors = [
             door
-            for door, used in ((Door.INBOUND, obj.accepts_inbound), (Door.OUTBOUND, obj.sends_outbound))
+            for door, used in (
+                (Door.INBOUND, connections.uses_inbound_secret(obj)),
+                (Door.OUTBOUND, obj.sends_outbound),
+            )
             if used
         ]
         if not doors:

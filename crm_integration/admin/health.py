@@ -60,8 +60,8 @@ def state(connection: Connection) -> tuple[Text, str]:
         return _("Deliveries stopped"), "bad"
     if connection.failing_since is not None:
         return _("Deliveries failing"), "warn"
-    missing = (connection.accepts_inbound and not connection.inbound_secret) or (
-        connection.sends_outbound and not connection.outbound_secret
+    missing = (connections.uses_inbound_secret(connection) and not connection.inbound_secret) or (
+        connections.needs_outbound_secret(connection) and not connection.outbound_secret
     )
     return (_("Needs a secret"), "warn") if missing else (_("On"), "good")
 
@@ -86,7 +86,12 @@ def of(connection: Connection) -> Health:
 
 def _secrets(connection: Connection, now: datetime) -> list[SecretState]:
     doors = [
-        (Door.INBOUND, _("Signing secret"), connection.accepts_inbound, connection.previous_secret_until),
+        (
+            Door.INBOUND,
+            _("Signing secret"),
+            connections.uses_inbound_secret(connection),
+            connection.previous_secret_until,
+        ),
         (Door.OUTBOUND, _("Delivery secret"), connection.sends_outbound, connection.outbound_previous_until),
     ]
     return [

@@ -27,6 +27,11 @@ REASONS: dict[str, Promise] = {
         "The signature does not fit: another secret, or the body was changed on its way."
     ),
     Reason.REUSED_ID: _("A message id came again with another body; the second body was dropped."),
+    Reason.NO_MESSAGE_ID: _("A queue message carried no id: webhook-id, ce-id or the message_id property."),
+    Reason.NOT_JSON: _("The body of a queue message is not a JSON object that can be read."),
+    Reason.BAD_CLOUD_EVENT: _(
+        "A CloudEvent is not of version 1.0, or lacks its id, source or type, or carries no JSON object as data."
+    ),
 }
 OUTCOME_TONES = {
     Outcome.RECORDED: "good",
@@ -37,6 +42,8 @@ OUTCOME_TONES = {
     Outcome.UNKNOWN_TOPIC: "warn",
     Outcome.TEST: "info",
     Outcome.UNREADABLE: "bad",
+    Outcome.JOB_STARTED: "good",
+    Outcome.JOB_REFUSED: "bad",
 }
 
 

@@ -1,6 +1,16 @@
 """Connections to CRMs and the messages that pass through them."""
 
 from crm_integration.models.connections import Connection
+from crm_integration.models.jobs import JobRequest
 from crm_integration.models.messages import DeliveryAttempt, InboundMessage, OutboundMessage, RefusedDelivery
+from crm_integration.models.queues import QueueStatus
 
-__all__ = ["Connection", "DeliveryAttempt", "InboundMessage", "OutboundMessage", "RefusedDelivery"]
+__all__ = [
+    "Connection",
+    "DeliveryAttempt",
+    "InboundMessage",
+    "JobRequest",
+    "OutboundMessage",
+    "QueueStatus",
+    "RefusedDelivery",
+]

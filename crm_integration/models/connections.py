@@ -10,6 +10,10 @@ from segmentation.crypto import EncryptedTextField
 class Connection(models.Model):
     """A CRM, store or receiver: how its messages are verified and where decisions go."""
 
+    class Via(models.TextChoices):
+        HTTP = "http", _("Web address")
+        EXCHANGE = "exchange", _("Message broker")
+
     slug = models.SlugField(
         _("short name"), unique=True, max_length=64, help_text=_("Part of the webhook's address.")
     )
@@ -22,7 +26,30 @@ class Connection(models.Model):
     inbound_secret_previous = EncryptedTextField(_("previous signing secret"), blank=True)
     previous_secret_until = models.DateTimeField(_("previous secret valid until"), null=True, blank=True)
 
+    reads_queue = models.BooleanField(
+        _("reads its queue"), default=False, help_text=_("Takes events from a queue of the message broker.")
+    )
+    queue_must_sign = models.BooleanField(
+        _("queue messages must be signed"),
+        default=True,
+        help_text=_("With the signing secret, besides the broker's own login."),
+    )
+    may_start_jobs = models.BooleanField(
+        _("may start jobs"),
+        default=False,
+        help_text=_("Its messages may ask for a training or a classification."),
+    )
+    job_topics = models.JSONField(
+        _("topics that start jobs"),
+        default=dict,
+        blank=True,
+        help_text=_(
+            'The sender\'s own topics and what they mean, such as {"bulk.loaded": "import.finished"}.'
+        ),
+    )
+
     sends_outbound = models.BooleanField(_("sends decisions"), default=False)
+    outbound_via = models.CharField(_("deliver by"), max_length=10, choices=Via, default=Via.HTTP)
     outbound_url = models.URLField(_("deliver to"), max_length=500, blank=True)
     outbound_secret = EncryptedTextField(_("delivery secret"), blank=True)
     outbound_secret_previous = EncryptedTextField(_("previous delivery secret"), blank=True)
@@ -39,9 +66,17 @@ class Connection(models.Model):
         ordering = ["name"]
         constraints = [
             models.CheckConstraint(
-                condition=models.Q(sends_outbound=False) | ~models.Q(outbound_url=""),
+                condition=models.Q(sends_outbound=False)
+                | ~models.Q(outbound_url="")
+                | models.Q(outbound_via="exchange"),
                 name="sender_has_an_address",
-            )
+            ),
+            models.CheckConstraint(
+                condition=models.Q(may_start_jobs=False)
+                | models.Q(reads_queue=False)
+                | models.Q(queue_must_sign=True),
+                name="jobs_are_asked_for_under_a_signature",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -23,6 +23,8 @@ class InboundMessage(Leased):
         UNKNOWN_TOPIC = "unknown_topic", _("Unknown topic")
         TEST = "test", _("Test message")
         UNREADABLE = "unreadable", _("Could not be read")
+        JOB_STARTED = "job_started", _("Job started")
+        JOB_REFUSED = "job_refused", _("Job not started")
 
     connection = models.ForeignKey(
         Connection, verbose_name=_("connection"), on_delete=models.PROTECT, related_name="inbound"

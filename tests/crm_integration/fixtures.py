@@ -17,7 +17,7 @@ from segmentation.news import News
 
 def connection(slug="shop", *, inbound=True, url="", **fields):
     row = Connection.objects.create(
-        slug=slug, name=slug.title(), sends_outbound=bool(url), outbound_url=url, **fields
+        slug=slug, name=slug.title(), outbound_url=url, **{"sends_outbound": bool(url), **fields}
     )
     if inbound:
         connections.set_secret(row, Door.INBOUND)

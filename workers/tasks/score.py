@@ -26,9 +26,11 @@ def run_shard(run_id: int) -> None:
 
 @task(Job.FINISH_SCORING_RUN)
 def finish_run(run_id: int) -> None:
+    from crm_integration import jobs
     from segmentation import scoring_runs
 
     scoring_runs.finish(run_id)
+    jobs.tell_finished()
 
 
 @task(Job.EXPLAIN)

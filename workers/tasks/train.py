@@ -6,6 +6,8 @@ from workers.tasks.base import task
 
 @task(Job.RUN_TRAINING)
 def run(run_id: int) -> None:
+    from crm_integration import jobs
     from workers import supervisor
 
     supervisor.train(run_id)
+    jobs.tell_finished()
