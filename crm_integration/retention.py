@@ -6,7 +6,13 @@ from datetime import timedelta
 
 from django.db.models.functions import Now
 
-from crm_integration.models import DeliveryAttempt, InboundMessage, OutboundMessage, RefusedDelivery
+from crm_integration.models import (
+    DeliveryAttempt,
+    InboundMessage,
+    OutboundMessage,
+    Reconciliation,
+    RefusedDelivery,
+)
 from segmentation.leases import OVER
 from segmentation.retention import delete_in_batches, keys_in_batches
 
@@ -25,6 +31,7 @@ def prune_messages(*, body_days: int = BODY_DAYS, key_days: int = KEY_DAYS) -> i
         over.filter(received_at__lt=age),
         DeliveryAttempt.objects.filter(at__lt=age),
         OutboundMessage.objects.filter(state__in=OVER, created_at__lt=age),
+        Reconciliation.objects.filter(state__in=OVER, created_at__lt=age),
         RefusedDelivery.objects.filter(last_at__lt=age),
     )
     return sum(sum(delete_in_batches(rows)) for rows in expired)

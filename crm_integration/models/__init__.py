@@ -2,5 +2,13 @@
 
 from crm_integration.models.connections import Connection
 from crm_integration.models.messages import DeliveryAttempt, InboundMessage, OutboundMessage, RefusedDelivery
+from crm_integration.models.reconciliations import Reconciliation
 
-__all__ = ["Connection", "DeliveryAttempt", "InboundMessage", "OutboundMessage", "RefusedDelivery"]
+__all__ = [
+    "Connection",
+    "DeliveryAttempt",
+    "InboundMessage",
+    "OutboundMessage",
+    "Reconciliation",
+    "RefusedDelivery",
+]
