@@ -14,6 +14,8 @@ from segmentation import identities, ingest
 from segmentation.models import EventSource
 from segmentation.normal import IngestReport, NormalCustomer, Rejection
 
+RESERVED = frozenset({identities.SHOP, identities.GUEST})
+
 
 def record(
     parsed: Parsed, adapter: Adapter, connection: Connection, *, received_at: datetime, cause: str
@@ -44,7 +46,10 @@ def source_of(connection: Connection, *, live_since: datetime) -> EventSource:
 
 
 def namespace_of(connection: Connection, adapter: Adapter) -> str:
-    return identities.SHOP if adapter.uses_shop_ids else connection.slug
+    """Whose customer ids these are: the shop's own, or the connection's. A short name such as “shop” claims nothing."""
+    if adapter.uses_shop_ids:
+        return identities.SHOP
+    return f"{connection.slug}-{adapter.slug}" if connection.slug in RESERVED else connection.slug
 
 
 def _waves(parsed: Parsed) -> list[list[tuple[int, NormalCustomer]]]:

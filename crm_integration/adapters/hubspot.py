@@ -99,10 +99,9 @@ class HubSpotAdapter(Adapter):
         parsed = collect(_title(names), sorted(told.values(), key=lambda pair: pair[0]), _read)
         if not any(_is_known(name) for name in names):
             return Parsed(parsed.topic, is_known=False)
-        once = {(thin.kind, thin.key): thin for thin in reversed(parsed.thin)}
-        return Parsed(
-            parsed.topic, rejections=parsed.rejections, privacy=parsed.privacy, thin=tuple(once.values())
-        )
+        first = {(thin.kind, thin.key): thin for thin in reversed(parsed.thin)}
+        once = sorted(first.values(), key=lambda thin: thin.item)
+        return Parsed(parsed.topic, rejections=parsed.rejections, privacy=parsed.privacy, thin=tuple(once))
 
     def hydrate(self, parsed: Parsed, connection: Connection) -> Parsed:
         if not parsed.thin:
