@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import (
     UnfoldAdminIntegerFieldWidget,
-    UnfoldAdminPasswordInput,
+    UnfoldAdminPasswordWidget,
     UnfoldAdminSelectWidget,
     UnfoldAdminTextInputWidget,
 )
@@ -105,7 +105,7 @@ def _field(need: Need, connection: Connection | None) -> forms.Field:
     if need.is_secret:
         is_set = connection is not None and need.name in connection.credentials
         hint = _("It is set. Leave this empty to keep it.") if is_set else need.hint
-        widget = UnfoldAdminPasswordInput(attrs={"autocomplete": "new-password"})
+        widget = UnfoldAdminPasswordWidget(attrs={"autocomplete": "new-password"})
         return forms.CharField(
             **{**common, "help_text": hint, "required": False}, widget=widget, max_length=500
         )
