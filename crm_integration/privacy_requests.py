@@ -1,7 +1,7 @@
 """What CRMs tell and ask about people's data: each becomes an alert that staff answer, and an audit entry with ids alone.
 
 Nothing is erased here. The topic of such a message is often an unsigned header, so a person decides; `take` is the one
-place where an automatic erasure would start.
+place where a request with a due date, or an automatic erasure, would start.
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ class ShopifyAdapter(Adapter):
             return parsed
         found = []
         for thin in parsed.thin:
-            answer = self._api(connection).get(f"/orders/{thin.key}.json") if thin.key.isdigit() else None
+            answer = self._api(connection).get(f"/orders/{thin.key}.json") if thin.key.isdecimal() else None
             if answer is not None:
                 content = fetching.content(answer)
                 found.append(
