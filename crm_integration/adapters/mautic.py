@@ -35,7 +35,7 @@ PREFIX = "mautic."
 PAGE_SIZE = 100
 MAX_ENTRIES = 1000
 # 2 is a bounce, which says nothing about what somebody wants.
-REFUSALS = frozenset({1, 3})
+REFUSALS = (1, 3)
 REFUSED = frozenset({"unsubscribed", "manual"})
 # Contacts that were never changed have no date of change, so the new ones are asked for separately.
 PASSES = {"dateModified": "date_modified", "dateAdded": "date_added"}

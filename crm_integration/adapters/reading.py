@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 
 _AMOUNT = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,6})?")
 MAX_WHOLE = 2**53
+LAST_SECOND = 7_258_118_400  # 2200, after which no time can be true
 
 
 class BadField(ValueError):
@@ -151,7 +152,7 @@ class Fields:
 
     def epoch(self, field: str, *, milliseconds: bool = False) -> datetime | None:
         """A time in whole seconds (or milliseconds) since 1970; None when absent or zero."""
-        value = self.whole(field, default=0, most=10**14)
+        value = self.whole(field, default=0, most=LAST_SECOND * (1000 if milliseconds else 1))
         if not value:
             return None
         return datetime.fromtimestamp(value / 1000 if milliseconds else value, tz=UTC)
