@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -13,7 +14,8 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from crm_integration import signatures
+from crm_integration.adapters import registry
+from crm_integration.adapters.base import Adapter
 from crm_integration.models import Connection
 from segmentation import alerts
 from segmentation.models import Alert, AuditEntry
@@ -46,8 +48,8 @@ def set_secret(connection: Connection, door: Door, *, secret: str = "", actor: A
 
     The one it replaces stays valid for 24 hours. Raises signatures.InvalidSecret.
     """
-    fresh = secret.strip() or signatures.generate_secret()
-    signatures.secret_key(fresh)
+    fresh = secret.strip() or _new_secret(connection, door)
+    _check_secret(connection, door, fresh)
     with transaction.atomic():
         row = Connection.objects.select_for_update().get(pk=connection.pk)
         old = getattr(row, f"{door}_secret")
@@ -59,6 +61,41 @@ def set_secret(connection: Connection, door: Door, *, secret: str = "", actor: A
         )
     connection.refresh_from_db()
     return fresh
+
+
+def _scheme(connection: Connection, door: Door) -> Adapter:
+    """Whose secrets these are: what comes in is signed as the vendor does, what goes out by Standard Webhooks."""
+    try:
+        return registry.get(connection.adapter if door is Door.INBOUND else registry.STANDARD)
+    except registry.UnknownAdapter:
+        return registry.get(registry.STANDARD)
+
+
+def _new_secret(connection: Connection, door: Door) -> str:
+    return _scheme(connection, door).new_secret()
+
+
+def _check_secret(connection: Connection, door: Door, secret: str) -> None:
+    _scheme(connection, door).check_secret(secret)
+
+
+def save_settings(
+    connection: Connection,
+    *,
+    options: dict[str, Any],
+    credentials: dict[str, str],
+    actor: Any = None,
+) -> None:
+    """Keep what a kind needs. Credentials that are not given stay as they are; they are encrypted and never shown."""
+    with transaction.atomic():
+        kept = {**connection.credentials, **{name: value for name, value in credentials.items() if value}}
+        _save(connection, {"options": options, "api_credentials": json.dumps(kept) if kept else ""})
+        AuditEntry.record(
+            "connection.settings_changed",
+            connection,
+            actor=actor,
+            fields=sorted([*options, *(name for name, value in credentials.items() if value)]),
+        )
 
 
 def end_grace(connection: Connection, door: Door, *, actor: Any = None) -> None:

@@ -6,7 +6,7 @@ import socket
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -22,6 +22,8 @@ from requests_hardened.ip_filter_adapter import IPFilterAdapter
 from crm_integration import addresses
 
 MAX_ANSWER_BYTES = 64 * 1024
+# A page of records that we asked for; what is longer is refused, since half a page would look like a whole one.
+MAX_PAGE_BYTES = 16 * 1024 * 1024
 USER_AGENT = "Tierwise/1"
 
 
@@ -36,11 +38,12 @@ class Limits:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the receiver said; `body` is cut at 64 KiB."""
+    """What the other side said; header names are lower-case. The body of a delivery's answer is cut at 64 KiB."""
 
     status: int
     body: bytes
     retry_after: timedelta | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_success(self) -> bool:
@@ -48,11 +51,17 @@ class Answer:
 
 
 class DeliveryError(Exception):
-    """No answer. `permanent`: trying again cannot help until someone changes the connection."""
+    """No (usable) answer. `permanent`: trying again cannot help until someone changes the connection.
 
-    def __init__(self, message: str, *, permanent: bool = False) -> None:
+    `retry_after`: how long the other side asked us to wait.
+    """
+
+    def __init__(
+        self, message: str, *, permanent: bool = False, retry_after: timedelta | None = None
+    ) -> None:
         super().__init__(message)
         self.permanent = permanent
+        self.retry_after = retry_after
 
 
 def post(url: str, *, body: bytes, headers: Mapping[str, str], limits: Limits = Limits()) -> Answer:
@@ -60,6 +69,34 @@ def post(url: str, *, body: bytes, headers: Mapping[str, str], limits: Limits = 
 
     Call it outside of any transaction: it may take `limits.total` seconds.
     """
+    return _send("POST", url, body=body, headers=headers, limits=limits, most=MAX_ANSWER_BYTES, whole=False)
+
+
+def fetch(
+    url: str,
+    *,
+    headers: Mapping[str, str],
+    method: str = "GET",
+    body: bytes | None = None,
+    limits: Limits = Limits(total=60),
+) -> Answer:
+    """Ask for records, once, and return the whole answer, whatever its status. Raises DeliveryError.
+
+    The same guards as `post`; an answer that breaks off or exceeds MAX_PAGE_BYTES is a DeliveryError.
+    """
+    return _send(method, url, body=body, headers=headers, limits=limits, most=MAX_PAGE_BYTES, whole=True)
+
+
+def _send(
+    method: str,
+    url: str,
+    *,
+    body: bytes | None,
+    headers: Mapping[str, str],
+    limits: Limits,
+    most: int,
+    whole: bool,
+) -> Answer:
     try:
         addresses.check(url)
     except addresses.AddressRefused as refusal:
@@ -67,7 +104,8 @@ def post(url: str, *, body: bytes, headers: Mapping[str, str], limits: Limits = 
     deadline = _Deadline(limits.total)
     with _Session(_GuardedAdapter(deadline)) as session, deadline:
         try:
-            response = session.post(
+            response = session.request(
+                method,
                 url,
                 data=body,
                 headers={**headers, "Accept-Encoding": "identity"},
@@ -77,19 +115,37 @@ def post(url: str, *, body: bytes, headers: Mapping[str, str], limits: Limits = 
             if deadline.has_passed:
                 # The head broke off when the connection was cut; http.client takes what there was for the whole.
                 raise requests.Timeout
-            return _answer(response)
+            return _whole_answer(response, deadline, most) if whole else _answer(response, most)
         except requests.RequestException as error:
             raise _explained(error, limits=limits, ran_out=deadline.has_passed) from error
         except (UnicodeError, urllib3.exceptions.LocationParseError) as error:
             raise DeliveryError(_("The host name in the address is not valid."), permanent=True) from error
 
 
-def _answer(response: requests.Response) -> Answer:
+def _answer(response: requests.Response, most: int) -> Answer:
     body = b""
     # The status decides; an answer that breaks off half-way has still been given.
     with suppress(urllib3.exceptions.HTTPError, OSError, ValueError):
-        body = response.raw.read(MAX_ANSWER_BYTES, decode_content=False) or b""
-    return Answer(response.status_code, body, _retry_after(response.headers.get("Retry-After", "")))
+        body = response.raw.read(most, decode_content=False) or b""
+    return _told(response, body)
+
+
+def _whole_answer(response: requests.Response, deadline: _Deadline, most: int) -> Answer:
+    try:
+        body = response.raw.read(most + 1, decode_content=False) or b""
+        missing = response.raw.length_remaining
+    except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+        raise DeliveryError(_("The answer broke off.")) from error
+    if len(body) > most:
+        raise DeliveryError(_("The answer is larger than this installation takes."))
+    if deadline.has_passed or missing:
+        raise DeliveryError(_("The answer broke off."))
+    return _told(response, body)
+
+
+def _told(response: requests.Response, body: bytes) -> Answer:
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    return Answer(response.status_code, body, _retry_after(headers.get("retry-after", "")), headers)
 
 
 def _explained(error: requests.RequestException, *, limits: Limits, ran_out: bool) -> DeliveryError:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from time import monotonic
 from typing import Any
@@ -16,16 +15,16 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
-from crm_integration import erased_people, jobs, refusals
+from crm_integration import erased_people, facts, jobs, refusals
 from crm_integration.adapters import registry
 from crm_integration.adapters.base import Adapter, Parsed, Unreadable
 from crm_integration.http import DeliveryError
 from crm_integration.models import Connection, InboundMessage
 from crm_integration.signatures import Reason
-from segmentation import identities, ingest, leases
+from segmentation import leases
 from segmentation.jobs import Job, enqueue
-from segmentation.models import AuditEntry, EventSource, LeaseState
-from segmentation.normal import IngestReport, NormalCustomer, Rejection
+from segmentation.models import AuditEntry, LeaseState
+from segmentation.normal import IngestReport, Rejection
 
 log = structlog.get_logger(__name__)
 
@@ -35,6 +34,8 @@ JITTER = 0.2
 # A row this late has probably lost its nudge; fresher ones still have one on its way.
 LATE = timedelta(seconds=10)
 REJECTIONS_KEPT = 50
+MAX_TOPIC = 100
+LONGEST_WAIT = timedelta(hours=24)
 # Well within the soft limit of the task, with room for the last message.
 WORK_SECONDS = 30.0
 
@@ -50,8 +51,20 @@ class Received:
     is_reused: bool = False
 
 
-def receive(connection: Connection, *, dedupe_key: str, body: bytes, received_at: datetime) -> Received:
-    """Store a verified message once under (connection, dedupe_key) and nudge a worker. Committed on return."""
+def receive(
+    connection: Connection,
+    *,
+    dedupe_key: str,
+    body: bytes,
+    received_at: datetime,
+    topic: str = "",
+    repeats_differ: bool = False,
+) -> Received:
+    """Store a verified message once under (connection, dedupe_key) and nudge a worker. Committed on return.
+
+    `topic`: what a header said it is about. `repeats_differ`: the sender counts its attempts in the body, so another
+    body under a known key is no surprise.
+    """
     digest = hashlib.sha256(body).hexdigest()
     try:
         with transaction.atomic():
@@ -61,19 +74,20 @@ def receive(connection: Connection, *, dedupe_key: str, body: bytes, received_at
                 body=body,
                 body_sha256=digest,
                 received_at=received_at,
+                topic=topic[:MAX_TOPIC],
             )
             enqueue(Job.PROCESS_INBOUND, message_id=message.pk)
     except IntegrityError:
-        return _known(connection, dedupe_key=dedupe_key, digest=digest)
+        return _known(connection, dedupe_key=dedupe_key, digest=digest, may_differ=repeats_differ)
     return Received(message.pk, is_duplicate=False)
 
 
-def _known(connection: Connection, *, dedupe_key: str, digest: str) -> Received:
+def _known(connection: Connection, *, dedupe_key: str, digest: str, may_differ: bool) -> Received:
     """The message that holds this key already. Another body under the same id is dropped, but not in silence."""
     key, known = InboundMessage.objects.values_list("pk", "body_sha256").get(
         connection=connection, dedupe_key=dedupe_key
     )
-    if known != digest:
+    if known != digest and not may_differ:
         refusals.count(connection, Reason.REUSED_ID)
         log.warning("inbound.id_reused", message_id=key)
     return Received(key, is_duplicate=True, is_reused=known != digest)
@@ -130,7 +144,7 @@ def _attempt(message: InboundMessage) -> bool:
     try:
         adapter = registry.get(connection.adapter)
         body = _body(message)
-        parsed = adapter.parse(body, message_key=message.dedupe_key)
+        parsed = adapter.parse(body, message_key=message.dedupe_key, topic=message.topic)
         if job := jobs.asked(connection, parsed.topic, body):
             jobs.start(message, job)
             return True
@@ -139,7 +153,7 @@ def _attempt(message: InboundMessage) -> bool:
         leases.fail(message, str(problem), outcome=Outcome.UNREADABLE)
         erased_people.forget_if_named(message)
     except DeliveryError as problem:
-        _try_later(message, str(problem), permanent=problem.permanent)
+        _try_later(message, str(problem), permanent=problem.permanent, wait=problem.retry_after)
         return False
     except leases.LeaseLost:
         raise
@@ -156,81 +170,42 @@ def _body(message: InboundMessage) -> bytes:
     return bytes(message.body)
 
 
-def _try_later(message: InboundMessage, problem: str, *, permanent: bool = False) -> None:
+def _try_later(
+    message: InboundMessage, problem: str, *, permanent: bool = False, wait: timedelta | None = None
+) -> None:
+    """After the usual wait, or after the longer one that the other side asked for."""
     if permanent or message.attempts >= MAX_ATTEMPTS:
         leases.fail(message, problem)
         erased_people.forget_if_named(message)
         return
-    base = RETRY_AFTER[message.attempts - 1]
-    leases.retry(message, after=base * random.uniform(1 - JITTER, 1 + JITTER), error=problem)
+    usual = RETRY_AFTER[message.attempts - 1] * random.uniform(1 - JITTER, 1 + JITTER)
+    leases.retry(message, after=max(usual, min(wait or usual, LONGEST_WAIT)), error=problem)
 
 
 def _record(message: InboundMessage, adapter: Adapter, parsed: Parsed) -> None:
     """Facts, due customers and the end of the message in one transaction, so that a killed worker repeats nothing."""
-    topic = parsed.topic.replace("\x00", "")[:100]
+    topic = parsed.topic.replace("\x00", "")[:MAX_TOPIC]
     with transaction.atomic():
         leases.guard(message)
         if not parsed.is_known or parsed.is_test:
             outcome = Outcome.TEST if parsed.is_test else Outcome.UNKNOWN_TOPIC
             leases.finish(message, topic=topic, outcome=outcome, detail={})
         else:
-            report, rejections = _store(message, adapter, parsed)
+            report, rejections = facts.record(
+                parsed, adapter, message.connection, received_at=message.received_at, cause="webhook"
+            )
             leases.finish(
                 message,
                 topic=topic,
                 events_created=report.created,
-                outcome=_outcome(report, rejections),
+                outcome=_outcome(parsed, report, rejections),
                 detail=_detail(report, rejections),
             )
         erased_people.forget_if_named(message)
 
 
-def _store(message: InboundMessage, adapter: Adapter, parsed: Parsed) -> tuple[IngestReport, list[Rejection]]:
-    """Customers first, so that events find them. Rejections are numbered by item of the message."""
-    connection = message.connection
-    source = EventSource.objects.get_or_create(
-        slug=connection.slug, defaults={"live_since": message.received_at}
-    )[0]
-    common: dict[str, Any] = {
-        "source": source,
-        "namespace": identities.SHOP if adapter.uses_shop_ids else connection.slug,
-        "received_at": message.received_at,
-        "cause": "webhook",
-    }
-    rejections = [Rejection(found.item, found.reason) for found in parsed.rejections]
-    changed: frozenset[int] = frozenset()
-    erased = 0
-    for wave in _waves(parsed):
-        told = ingest.record_customers([customer for _item, customer in wave], **common)
-        changed |= told.customer_ids
-        erased += told.erased
-        rejections += [Rejection(wave[found.index][0], found.reason) for found in told.rejected]
-    events = ingest.record_events(parsed.events, **common) if parsed.events else IngestReport()
-    rejections += [Rejection(parsed.event_items[found.index], found.reason) for found in events.rejected]
-    report = replace(
-        events,
-        customer_ids=changed | events.customer_ids,
-        erased=erased + events.erased,
-        rejected=(),
-    )
-    return report, sorted(rejections, key=lambda rejection: rejection.index)
-
-
-def _waves(parsed: Parsed) -> list[list[tuple[int, NormalCustomer]]]:
-    """The customers in rounds that name each one once: what a message says twice about someone is told in order."""
-    waves: list[list[tuple[int, NormalCustomer]]] = []
-    told: Counter[str] = Counter()
-    for item, customer in zip(parsed.customer_items, parsed.customers, strict=True):
-        round_number = told[customer.reference]
-        told[customer.reference] += 1
-        if round_number == len(waves):
-            waves.append([])
-        waves[round_number].append((item, customer))
-    return waves
-
-
-def _outcome(report: IngestReport, rejections: list[Rejection]) -> str:
-    has_news = bool(report.created or report.customer_ids)
+def _outcome(parsed: Parsed, report: IngestReport, rejections: list[Rejection]) -> str:
+    has_news = bool(report.created or report.customer_ids or parsed.privacy)
     if rejections:
         return Outcome.PARTLY if has_news or report.repeated else Outcome.REJECTED
     if report.erased and not has_news and not report.repeated:

@@ -11,6 +11,7 @@ from crm_integration.models import (
     InboundMessage,
     JobRequest,
     OutboundMessage,
+    Reconciliation,
     RefusedDelivery,
 )
 from segmentation.leases import OVER
@@ -31,6 +32,7 @@ def prune_messages(*, body_days: int = BODY_DAYS, key_days: int = KEY_DAYS) -> i
         over.filter(received_at__lt=age),
         DeliveryAttempt.objects.filter(at__lt=age),
         OutboundMessage.objects.filter(state__in=OVER, created_at__lt=age),
+        Reconciliation.objects.filter(state__in=OVER, created_at__lt=age),
         RefusedDelivery.objects.filter(last_at__lt=age),
         JobRequest.objects.filter(told_at__lt=age),
     )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import UTC, timedelta
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import orjson
 from django.db.models.functions import Now
 
 from crm_integration.models import OutboundMessage
-from segmentation.models import MembershipChange
+from segmentation.models import Membership, PastMembership
 from segmentation.news import News
 
 ENTERED_TOPIC = "segment.entered"
@@ -20,6 +21,43 @@ TOPICS = (ENTERED_TOPIC, LEFT_TOPIC)
 RECENT = timedelta(minutes=30)
 
 
+@dataclass(frozen=True)
+class Change:
+    """Somebody entered or left a segment; the same change always has the same id."""
+
+    customer_id: int
+    reference: str
+    segment_id: int
+    slug: str
+    name: str
+    at: datetime
+    entered: bool
+
+    @property
+    def topic(self) -> str:
+        return ENTERED_TOPIC if self.entered else LEFT_TOPIC
+
+    @property
+    def version(self) -> int:
+        """Microseconds since 1970: of two messages about a customer and a segment the higher one holds."""
+        return int(self.at.timestamp() * 1_000_000)
+
+    @property
+    def message_id(self) -> str:
+        way = "in" if self.entered else "out"
+        return f"segment_{self.segment_id}_{self.customer_id}_{self.version}_{way}"
+
+    @property
+    def body(self) -> bytes:
+        data = {
+            "version": self.version,
+            "customer": {"reference": self.reference},
+            "segment": {"slug": self.slug, "name": self.name},
+        }
+        at = self.at.astimezone(UTC).isoformat()
+        return orjson.dumps({"type": self.topic, "timestamp": at, "data": data})
+
+
 def stage(news: Sequence[News], receivers: Sequence[int]) -> int:
     """A message to each of these connections for each recent change of these customers; how many are new.
 
@@ -27,49 +65,35 @@ def stage(news: Sequence[News], receivers: Sequence[int]) -> int:
     """
     if not receivers:
         return 0
-    changes = _recent([one.customer_id for one in news])
+    changes = sorted(_recent([one.customer_id for one in news]), key=lambda change: change.at)
     known = set(
         OutboundMessage.objects.filter(
-            connection__in=receivers, message_id__in=[_message_id(change) for change in changes]
+            connection__in=receivers, message_id__in=[change.message_id for change in changes]
         ).values_list("connection_id", "message_id")
     )
     rows = [
         OutboundMessage(
             connection_id=receiver,
-            message_id=_message_id(change),
-            topic=ENTERED_TOPIC if change.entered else LEFT_TOPIC,
-            body=_body(change),
+            message_id=change.message_id,
+            topic=change.topic,
+            body=change.body,
             customer_id=change.customer_id,
-            subject_version=_version(change),
+            subject_version=change.version,
         )
         for change in changes
         for receiver in receivers
-        if (receiver, _message_id(change)) not in known
+        if (receiver, change.message_id) not in known
     ]
     OutboundMessage.objects.bulk_create(rows, ignore_conflicts=True, batch_size=500)
     return len(rows)
 
 
-def _recent(customers: Sequence[int]) -> list[MembershipChange]:
-    changes = MembershipChange.objects.filter(customer__in=customers, changed_at__gt=Now() - RECENT)
-    return list(changes.select_related("segment", "customer").order_by("pk"))
-
-
-def _message_id(change: MembershipChange) -> str:
-    return f"segment_{change.pk}"
-
-
-def _version(change: MembershipChange) -> int:
-    """Microseconds since 1970: of two messages about a customer and a segment the higher one holds."""
-    return int(change.changed_at.timestamp() * 1_000_000)
-
-
-def _body(change: MembershipChange) -> bytes:
-    data = {
-        "version": _version(change),
-        "customer": {"reference": change.customer.reference},
-        "segment": {"slug": change.segment.slug, "name": change.segment.name},
-    }
-    topic = ENTERED_TOPIC if change.entered else LEFT_TOPIC
-    at = change.changed_at.astimezone(UTC).isoformat()
-    return orjson.dumps({"type": topic, "timestamp": at, "data": data})
+def _recent(customers: Sequence[int]) -> Iterator[Change]:
+    since = Now() - RECENT
+    named = ("customer_id", "customer__reference", "segment_id", "segment__slug", "segment__name")
+    entered = Membership.objects.filter(customer__in=customers, entered_at__gt=since)
+    left = PastMembership.objects.filter(customer__in=customers, left_at__gt=since)
+    for row in entered.values_list(*named, "entered_at"):
+        yield Change(*row, entered=True)
+    for row in left.values_list(*named, "left_at"):
+        yield Change(*row, entered=False)

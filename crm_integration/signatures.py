@@ -1,6 +1,7 @@
-"""Standard Webhooks signatures, made and checked over raw bytes (https://www.standardwebhooks.com).
+"""Signatures, made and checked over raw bytes: Standard Webhooks (https://www.standardwebhooks.com) and plain HMACs.
 
-The signed content is `id.timestamp.body`; the signature is base64(HMAC-SHA256) under the secret's bytes.
+Standard Webhooks signs `id.timestamp.body`; the signature is base64(HMAC-SHA256) under the secret's bytes.
+Most vendors sign with the secret's text as it is; `verify_mac` serves them all.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ TOLERANCE_SECONDS = 300
 SECRET_BYTES = 32
 SECRET_SIZES = range(24, 65)
 MAX_SIGNATURES = 16
+TEXT_SECRET_SIZES = range(8, 257)
+ALGORITHMS = {"sha1": hashlib.sha1, "sha256": hashlib.sha256, "sha512": hashlib.sha512}
+ENCODINGS = ("hex", "base64")
 # Strict on purpose: "+1", " 1", "1.5", "1e9" and digits of other scripts are all refused.
 _TIMESTAMP = re.compile(rb"[0-9]{1,12}")
 _MESSAGE_ID = re.compile(rb"[!-~]{1,200}")
@@ -42,6 +46,7 @@ class Reason(StrEnum):
     NO_MESSAGE_ID = "no_message_id"
     NOT_JSON = "not_a_json_object"
     BAD_CLOUD_EVENT = "not_a_cloud_event"
+    NOT_CONFIGURED = "kind_not_set_up"
 
 
 class BadSignature(Exception):
@@ -53,7 +58,7 @@ class BadSignature(Exception):
 
 
 class InvalidSecret(ValueError):
-    """The text is not a Standard Webhooks secret."""
+    """The text cannot be a secret of this scheme."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +114,7 @@ def verify(
     if not keys:
         raise BadSignature(Reason.NO_SECRET)
     _check_syntax(parts)
-    _check_time(int(parts.timestamp), now=now, max_age=max_age)
+    check_time(int(parts.timestamp), now=now, max_age=max_age)
     given = parts.signatures.split(b" ")[:MAX_SIGNATURES]
     found = False
     for key in keys:
@@ -138,11 +143,71 @@ def _check_syntax(parts: SignedParts) -> None:
         raise BadSignature(Reason.BAD_TIMESTAMP)
 
 
-def _check_time(timestamp: int, *, now: int, max_age: int) -> None:
-    if timestamp < now - max_age:
+def check_time(
+    timestamp: float, *, now: int, tolerance: int = TOLERANCE_SECONDS, max_age: int | None = None
+) -> None:
+    """Raise BadSignature unless `timestamp` (seconds) is within the tolerance either way.
+
+    `max_age`: another limit for old ones, where something in between holds messages.
+    """
+    if timestamp < now - (tolerance if max_age is None else max_age):
         raise BadSignature(Reason.TOO_OLD)
-    if timestamp > now + TOLERANCE_SECONDS:
+    if timestamp > now + tolerance:
         raise BadSignature(Reason.TOO_NEW)
+
+
+def read_timestamp(value: bytes) -> float:
+    """Seconds since 1970 from whole seconds, or from milliseconds (13 digits). Raises BadSignature."""
+    if not value:
+        raise BadSignature(Reason.MISSING_HEADERS)
+    if re.fullmatch(rb"[0-9]{13}", value):
+        return int(value) / 1000
+    if not _TIMESTAMP.fullmatch(value):
+        raise BadSignature(Reason.BAD_TIMESTAMP)
+    return float(int(value))
+
+
+def check_text_secret(secret: str) -> None:
+    """Raise InvalidSecret unless `secret` is 8 to 256 printable characters without spaces."""
+    if len(secret) not in TEXT_SECRET_SIZES or not all("!" <= letter <= "~" for letter in secret):
+        raise InvalidSecret("a signing secret is 8 to 256 printable characters without spaces")
+
+
+def new_text_secret() -> str:
+    return random.token_hex(SECRET_BYTES)
+
+
+def verify_mac(
+    given: Sequence[bytes],
+    content: bytes,
+    *,
+    secrets: Iterable[str],
+    algorithm: str = "sha256",
+    encoding: str = "base64",
+) -> None:
+    """Return when any of `secrets`, as the UTF-8 text it is, made any of the `given` signatures of `content`.
+
+    Raises BadSignature with the reason; never anything else for bad input.
+    """
+    keys = [secret.encode() for secret in secrets if secret]
+    if not keys:
+        raise BadSignature(Reason.NO_SECRET)
+    candidates = [candidate for candidate in given[:MAX_SIGNATURES] if candidate]
+    if not candidates:
+        raise BadSignature(Reason.MISSING_HEADERS)
+    found = False
+    for key in keys:
+        expected = mac(key, content, algorithm=algorithm, encoding=encoding)
+        for candidate in candidates:
+            found |= hmac.compare_digest(expected, candidate)
+    if not found:
+        raise BadSignature(Reason.WRONG_SIGNATURE)
+
+
+def mac(key: bytes, content: bytes, *, algorithm: str = "sha256", encoding: str = "base64") -> bytes:
+    """The HMAC of `content`, in hex or base64."""
+    digest = hmac.new(key, content, ALGORITHMS[algorithm]).digest()
+    return digest.hex().encode() if encoding == "hex" else base64.b64encode(digest)
 
 
 def _signature(key: bytes, message_id: bytes, timestamp: bytes, body: bytes) -> bytes:

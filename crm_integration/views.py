@@ -72,12 +72,21 @@ def receive_webhook(request: HttpRequest, slug: str) -> HttpResponse:
 
 def _accept(connection: Connection, request: HttpRequest) -> HttpResponse:
     now = timezone.now()
-    delivery = Delivery(body=_read(request), headers=_headers(request))
+    delivery = Delivery(
+        _read(request), _headers(request), _public_url(connection, request), connection.options
+    )
     adapter = registry.get(connection.adapter)
+    if adapter.is_greeting(delivery):
+        return JsonResponse({"status": "hello"})
     secrets = connections.valid_secrets(connection, connections.Door.INBOUND, now=now)
     adapter.verify(delivery, secrets=secrets, now=int(now.timestamp()))
     received = inbox.receive(
-        connection, dedupe_key=adapter.dedupe_key(delivery), body=delivery.body, received_at=now
+        connection,
+        dedupe_key=adapter.dedupe_key(delivery),
+        body=delivery.body,
+        received_at=now,
+        topic=adapter.topic(delivery),
+        repeats_differ=not adapter.retries_are_identical,
     )
     status = "duplicate" if received.is_duplicate else "accepted"
     return JsonResponse({"id": received.message_id, "status": status}, status=202)
@@ -103,6 +112,12 @@ def _read(request: HttpRequest) -> bytes:
 def _headers(request: HttpRequest) -> dict[str, bytes]:
     """Lower-case names to the bytes that were sent; WSGI hands header values over as Latin-1 text."""
     return {name.lower(): value.encode("latin-1", "replace") for name, value in request.headers.items()}
+
+
+def _public_url(connection: Connection, request: HttpRequest) -> str:
+    """The address that the sender was given: behind a proxy the request itself may name another host or scheme."""
+    query = request.META.get("QUERY_STRING", "")
+    return connections.hook_url(connection) + (f"?{query}" if query else "")
 
 
 def _public(reason: Reason) -> str:

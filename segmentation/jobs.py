@@ -25,6 +25,7 @@ class Job(StrEnum):
     EXPLAIN = "score.explain"
     RUN_TRAINING = "train.run"
     DELIVER = "outbound.deliver"
+    RECONCILE = "default.reconcile"
     IMPORT_FILE = "default.import_file"
     PRIVACY = "default.privacy"
     SWEEP = "default.sweep"

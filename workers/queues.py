@@ -40,6 +40,7 @@ POLICIES: dict[Job, JobPolicy] = {
     Job.DELIVER: JobPolicy("outbound", 60),
     Job.IMPORT_FILE: JobPolicy("default", 6 * 3600, late=False),
     Job.PRIVACY: JobPolicy("default", 6 * 3600, late=False),
+    Job.RECONCILE: JobPolicy("default", 600),
     Job.SWEEP: JobPolicy("default", 60),
     Job.PRUNE: JobPolicy("default", 900),
     Job.NIGHTLY: JobPolicy("default", 300),

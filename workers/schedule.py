@@ -11,5 +11,10 @@ PRUNE_SECONDS = 3600.0
 BEAT = {
     "sweep": {"task": Job.SWEEP.value, "schedule": SWEEP_SECONDS, "options": {"expires": SWEEP_SECONDS}},
     "nightly": {"task": Job.NIGHTLY.value, "schedule": NIGHTLY_CHECK_SECONDS, "options": {"expires": 60}},
+    "reconcile": {
+        "task": Job.RECONCILE.value,
+        "schedule": NIGHTLY_CHECK_SECONDS,
+        "options": {"expires": 60},
+    },
     "prune": {"task": Job.PRUNE.value, "schedule": PRUNE_SECONDS, "options": {"expires": 60}},
 }

@@ -11,7 +11,8 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from crm_integration import inbox, jobs, outbox
+from crm_integration import inbox, jobs, outbox, reconciling
+from crm_integration.models import Reconciliation
 from segmentation import campaigns, counts, leases, memberships, privacy, scoring_runs, training_runs
 from segmentation.jobs import Job, enqueue
 from segmentation.models import (
@@ -35,6 +36,8 @@ LATE = timedelta(seconds=10)
 # A refresh of a large shop takes a while; only one that was surely lost is asked for again.
 STALE_SEGMENT = timedelta(minutes=10)
 NIGHTLY_HOUR = 2
+# Before the classification, so that it knows what the messages had missed.
+COMPARISON_HOUR = 1
 
 
 def nudge_late_rows() -> None:
@@ -58,6 +61,8 @@ def nudge_late_rows() -> None:
         enqueue(Job.IMPORT_FILE, import_run_id=import_run_id)
     for request_id in _late(PrivacyRequest).values_list("pk", flat=True)[:BATCH]:
         enqueue(Job.PRIVACY, request_id=request_id)
+    for reconciliation_id in _late(Reconciliation).values_list("pk", flat=True)[:BATCH]:
+        enqueue(Job.RECONCILE, reconciliation_id=reconciliation_id)
     for segment_id in memberships.stale_segment_ids(older_than=STALE_SEGMENT):
         enqueue(Job.REFRESH_SEGMENT, segment_id=segment_id)
     training_runs.release_abandoned()
@@ -107,6 +112,18 @@ def start_nightly_classification() -> None:
         # waiting, and a worker killed in between starts again what is running already.
         scoring_runs.start()
         first_this_period(Job.NIGHTLY, day)
+
+
+def start_nightly_comparisons() -> None:
+    """Once a day, after one at night in the shop's time zone, compare each CRM with what its messages told us.
+
+    The row of a connection and a day is unique, so any number of beats start each comparison once.
+    """
+    shop = Shop.get()
+    now = timezone.now()
+    local = now.astimezone(shop.zone)
+    if not shop.frozen_on and local.hour >= COMPARISON_HOUR:
+        reconciling.start_all(period=local.date().isoformat(), now=now)
 
 
 def prune_once_a_day() -> None:

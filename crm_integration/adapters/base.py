@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, ClassVar, TypeVar
 
 from django.utils.functional import Promise
 
-from crm_integration.http import Answer
+from crm_integration import http, signatures
+from crm_integration.adapters.needs import Need
+from crm_integration.adapters.reading import BadField
 from crm_integration.models import Connection, OutboundMessage
 from segmentation.normal import NormalCustomer, NormalEvent
+
+Entry = TypeVar("Entry")
+Cursor = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """A request as it came. Header names are lower-case; values are the bytes that were sent."""
+    """A request as it came. Header names are lower-case; values are the bytes that were sent.
+
+    `url` is the public address it was sent to, as staff configured it; `options` are the connection's.
+    """
 
     body: bytes
     headers: Mapping[str, bytes]
+    url: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -28,6 +41,43 @@ class ItemRejection:
 
     item: int
     reason: str
+
+
+@dataclass(frozen=True)
+class Thin:
+    """A record that the message names without saying what is in it; `hydrate` fetches it."""
+
+    item: int
+    kind: str
+    key: str
+
+
+class PrivacyKind(StrEnum):
+    """What a CRM tells or asks about somebody's data."""
+
+    DELETED = "deleted"  # the record was deleted there; what that means here is for staff to say
+    ERASE = "erase"
+    EXPORT = "export"
+    ERASE_SHOP = "erase_shop"
+
+
+@dataclass(frozen=True)
+class PrivacyRequest:
+    """`reference` is the customer's id at the source, empty where only the e-mail is known (or for a whole shop)."""
+
+    kind: PrivacyKind
+    reference: str = ""
+    email: str = ""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one item of a message says."""
+
+    events: tuple[NormalEvent, ...] = ()
+    customers: tuple[NormalCustomer, ...] = ()
+    privacy: tuple[PrivacyRequest, ...] = ()
+    thin: tuple[Thin, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -42,10 +92,62 @@ class Parsed:
     customers: tuple[NormalCustomer, ...] = ()
     customer_items: tuple[int, ...] = ()
     rejections: tuple[ItemRejection, ...] = ()
+    privacy: tuple[PrivacyRequest, ...] = ()
+    thin: tuple[Thin, ...] = ()
+
+    def plus(self, other: Parsed) -> Parsed:
+        """Both together, under this topic; the thin records are those of `other`, since it fetched the rest."""
+        return replace(
+            self,
+            events=self.events + other.events,
+            event_items=self.event_items + other.event_items,
+            customers=self.customers + other.customers,
+            customer_items=self.customer_items + other.customer_items,
+            rejections=self.rejections + other.rejections,
+            privacy=self.privacy + other.privacy,
+            thin=other.thin,
+        )
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some records of the CRM, and where to go on after them (JSON; None: that was the last page)."""
+
+    parsed: Parsed
+    cursor: Cursor | None
 
 
 class Unreadable(Exception):
     """A signed message that can never be understood as it is: kept, shown with this reason, replayable after a fix."""
+
+
+def collect(topic: str, entries: Iterable[tuple[int, Entry]], read: Callable[[Entry], Found]) -> Parsed:
+    """Every entry read on its own: a bad one is a rejection and spoils nothing else."""
+    found: list[tuple[int, Found]] = []
+    rejections = []
+    for item, entry in entries:
+        try:
+            found.append((item, read(entry)))
+        except BadField as problem:
+            rejections.append(ItemRejection(item, str(problem)))
+    return Parsed(
+        topic,
+        events=tuple(event for _item, told in found for event in told.events),
+        event_items=tuple(item for item, told in found for _event in told.events),
+        customers=tuple(customer for _item, told in found for customer in told.customers),
+        customer_items=tuple(item for item, told in found for _customer in told.customers),
+        rejections=tuple(rejections),
+        privacy=tuple(request for _item, told in found for request in told.privacy),
+        thin=tuple(replace(thin, item=item) for item, told in found for thin in told.thin),
+    )
+
+
+def digest(*parts: bytes) -> str:
+    """64 hex characters that differ when any part differs; lengths keep parts from running into each other."""
+    whole = hashlib.sha256()
+    for part in parts:
+        whole.update(b"%d:%b" % (len(part), part))
+    return whole.hexdigest()
 
 
 class Adapter(ABC):
@@ -54,6 +156,32 @@ class Adapter(ABC):
     slug: ClassVar[str]
     label: ClassVar[str | Promise]
     uses_shop_ids: ClassVar[bool] = False  # True: its customer ids are the shop's own, not ids of the CRM
+    needs: ClassVar[tuple[Need, ...]] = ()
+    # What staff read on the connection's page: where to click, and what to subscribe to.
+    steps: ClassVar[tuple[str | Promise, ...]] = ()
+    topics: ClassVar[tuple[str, ...]] = ()
+    secret_is_theirs: ClassVar[bool] = False  # True: the vendor makes the secret, staff copy it here
+    signs_by_standard: ClassVar[bool] = False  # True: its secrets are those of Standard Webhooks (whsec_…)
+    retries_are_identical: ClassVar[bool] = True  # False: the vendor counts its attempts in the body
+    can_reconcile: ClassVar[bool] = False
+
+    def check_secret(self, secret: str) -> None:
+        """Raise signatures.InvalidSecret unless the vendor's scheme can use `secret`."""
+        if self.signs_by_standard:
+            signatures.secret_key(secret)
+        else:
+            signatures.check_text_secret(secret)
+
+    def new_secret(self) -> str:
+        return signatures.generate_secret() if self.signs_by_standard else signatures.new_text_secret()
+
+    def clean_options(self, options: dict[str, Any]) -> dict[str, Any]:
+        """The options to keep. Raises BadField(sentence) for options that are each fine but not together."""
+        return options
+
+    def is_greeting(self, delivery: Delivery) -> bool:
+        """Whether this is the unsigned hello of a vendor that wants exactly 200: it is answered and forgotten."""
+        return False
 
     @abstractmethod
     def verify(self, delivery: Delivery, *, secrets: Sequence[str], now: int) -> None:
@@ -66,18 +194,42 @@ class Adapter(ABC):
     def dedupe_key(self, delivery: Delivery) -> str:
         """What stays the same when the CRM sends this message again; at most 200 characters. Called after verify."""
 
+    def topic(self, delivery: Delivery) -> str:
+        """The topic where a header tells it and the body does not; kept with the message for `parse`."""
+        return ""
+
     @abstractmethod
-    def parse(self, body: bytes, *, message_key: str) -> Parsed:
+    def parse(self, body: bytes, *, message_key: str, topic: str = "") -> Parsed:
         """Turn a verified body into normal events and customers: pure, no database, no network.
 
-        `message_key` is the dedupe key, for events that have no id of their own. A bad item is a rejection,
-        an unknown topic is `is_known=False`; a body that is not understood at all raises Unreadable.
+        `message_key` is the dedupe key, for events that have no id of their own; `topic` what the method of that
+        name said. A bad item is a rejection, an unknown topic is `is_known=False`; a body that is not understood
+        at all raises Unreadable.
         """
 
     def hydrate(self, parsed: Parsed, connection: Connection) -> Parsed:
         """Fetch what a thin message only names. Called outside of any transaction; may raise http.DeliveryError."""
         return parsed
 
-    @abstractmethod
-    def push(self, message: OutboundMessage, *, secrets: Sequence[str], now: int) -> Answer:
-        """Hand a message to the CRM, once. Called outside of any transaction; raises http.DeliveryError."""
+    def pages(
+        self, connection: Connection, *, since: datetime, until: datetime, cursor: Cursor | None
+    ) -> Iterator[Page]:
+        """What changed at the CRM in that time, in pages, through the same reading as its messages.
+
+        `cursor` is that of the last page that was stored, None to begin. Called outside of any transaction;
+        may raise http.DeliveryError. Only for kinds with `can_reconcile`.
+        """
+        raise NotImplementedError
+
+    def push(self, message: OutboundMessage, *, secrets: Sequence[str], now: int) -> http.Answer:
+        """Hand a message to the connection's address, once: a Standard Webhooks delivery unless a kind differs.
+
+        Called outside of any transaction; raises http.DeliveryError.
+        """
+        body = bytes(message.body)
+        signed = signatures.headers(secrets, message_id=message.message_id, timestamp=now, body=body)
+        return http.post(
+            message.connection.outbound_url,
+            body=body,
+            headers={**signed, "Content-Type": "application/json"},
+        )

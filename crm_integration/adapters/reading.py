@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 
 _AMOUNT = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,6})?")
 MAX_WHOLE = 2**53
+LAST_SECOND = 7_258_118_400  # 2200, after which no time can be true
 
 
 class BadField(ValueError):
@@ -26,16 +27,34 @@ def load_object(body: bytes) -> dict[str, Any]:
 
     Where a name appears twice in an object the last one counts.
     """
+    content = _load(body)
+    if not isinstance(content, dict):
+        raise BadField(_("The body must be a JSON object: {...}."))
+    return content
+
+
+def _load(body: bytes) -> Any:
     try:
-        content = orjson.loads(body)
+        return orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise BadField(
             _("The body is not JSON that can be read (line %(line)d, column %(column)d).")
             % {"line": error.lineno, "column": error.colno}
         ) from error
-    if not isinstance(content, dict):
-        raise BadField(_("The body must be a JSON object: {...}."))
-    return content
+
+
+def load_objects(body: bytes) -> list[dict[str, Any]]:
+    """The JSON objects of a list, or the one object there is. Raises BadField."""
+    content = _load(body)
+    entries = content if isinstance(content, list) else [content]
+    if not entries or not all(isinstance(entry, dict) for entry in entries):
+        raise BadField(_("The body must be a JSON object or a list of objects: [{...}]."))
+    return entries
+
+
+def from_minor(value: int, digits: int) -> Decimal:
+    """Major units of an amount in minor units."""
+    return Decimal(value).scaleb(-digits)
 
 
 @dataclass(frozen=True)
@@ -80,6 +99,13 @@ class Fields:
             raise BadField(_("%(field)s must be text.") % {"field": self.name(field)})
         return value.replace("\x00", "").strip()[:most]
 
+    def clipped(self, field: str, *, most: int) -> str:
+        """A detail that may be shortened; what is neither text nor a whole number counts as absent."""
+        value = self.values.get(field)
+        if isinstance(value, int) and not isinstance(value, bool):
+            value = str(value)
+        return value.replace("\x00", "").strip()[:most] if isinstance(value, str) else ""
+
     def amount(self, field: str) -> Decimal | None:
         """Money in major units: 19.99 or "19.99"; None when absent."""
         value = self.values.get(field)
@@ -113,15 +139,38 @@ class Fields:
             raise BadField(_("%(field)s must be a number.") % {"field": self.name(field)})
         return float(value)
 
-    def moment(self, field: str) -> datetime | None:
-        """A time with its time zone (ISO 8601, such as 2026-11-01T10:00:00Z); None when absent."""
+    def amount_or_zero(self, field: str) -> Decimal:
+        """An amount of zero or more; zero when absent."""
+        amount = self.amount(field) or Decimal(0)
+        if amount < 0:
+            raise BadField(_("%(field)s must not be negative.") % {"field": self.name(field)})
+        return amount
+
+    def flag(self, field: str) -> bool:
+        """True for true, and for the "true", "1" and 1 that some systems write."""
+        return self.values.get(field) in (True, 1, "true", "1")
+
+    def epoch(self, field: str, *, milliseconds: bool = False) -> datetime | None:
+        """A time in whole seconds (or milliseconds) since 1970; None when absent or zero."""
+        value = self.whole(field, default=0, most=LAST_SECOND * (1000 if milliseconds else 1))
+        if not value:
+            return None
+        return datetime.fromtimestamp(value / 1000 if milliseconds else value, tz=UTC)
+
+    def moment(self, field: str, *, utc: bool = False) -> datetime | None:
+        """A time with its time zone (ISO 8601, such as 2026-11-01T10:00:00Z); None when absent or empty.
+
+        `utc`: the vendor documents that a time without a zone is UTC.
+        """
         value = self.values.get(field)
-        if value is None:
+        if value is None or value == "":
             return None
         try:
             found = datetime.fromisoformat(value) if isinstance(value, str) else None
         except ValueError:
             found = None
+        if found is not None and utc and found.utcoffset() is None:
+            found = found.replace(tzinfo=UTC)
         if found is None or found.utcoffset() is None:
             raise BadField(
                 _("%(field)s must be a time with its zone, such as 2026-11-01T10:00:00Z.")
@@ -139,6 +188,11 @@ class Fields:
             raise BadField(
                 _("%(field)s must be a day such as 1990-04-01.") % {"field": self.name(field)}
             ) from error
+
+    def part(self, field: str) -> Fields:
+        """An object whose absence (or null, or an empty list in its place) is the same as an empty one."""
+        value = self.values.get(field)
+        return Fields(value if isinstance(value, dict) else {}, self.name(field))
 
     def object(self, field: str, *, required: bool = False) -> Fields | None:
         value = self.values.get(field)

@@ -3,9 +3,31 @@
 from __future__ import annotations
 
 from crm_integration.adapters.base import Adapter
+from crm_integration.adapters.espocrm import EspoCrmAdapter
+from crm_integration.adapters.hmac_generic import HmacAdapter
+from crm_integration.adapters.hubspot import HubSpotAdapter
+from crm_integration.adapters.mautic import MauticAdapter
+from crm_integration.adapters.shopify import ShopifyAdapter
 from crm_integration.adapters.standard import StandardAdapter
+from crm_integration.adapters.stripe import StripeAdapter
+from crm_integration.adapters.svix import SvixAdapter
+from crm_integration.adapters.twilio_segment import SegmentAdapter
+from crm_integration.adapters.woocommerce import WooCommerceAdapter
 
-ADAPTERS: dict[str, Adapter] = {adapter.slug: adapter for adapter in (StandardAdapter(),)}
+STANDARD = StandardAdapter.slug
+KNOWN: tuple[Adapter, ...] = (
+    StandardAdapter(),
+    ShopifyAdapter(),
+    WooCommerceAdapter(),
+    HubSpotAdapter(),
+    StripeAdapter(),
+    MauticAdapter(),
+    SegmentAdapter(),
+    EspoCrmAdapter(),
+    SvixAdapter(),
+    HmacAdapter(),
+)
+ADAPTERS: dict[str, Adapter] = {adapter.slug: adapter for adapter in KNOWN}
 
 
 class UnknownAdapter(LookupError):

@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from django.utils.translation import gettext as _
 
+from crm_integration.adapters.base import Found
 from crm_integration.adapters.reading import BadField, Fields
 from segmentation import normal
 from segmentation.kinds import EventKind
@@ -20,12 +21,6 @@ MAX_SHORT = 64
 MAX_EMAIL = 254
 PURPOSES = ("marketing", "profiling")
 STATUSES = ("granted", "denied")
-
-
-@dataclass(frozen=True)
-class Found:
-    events: tuple[NormalEvent, ...] = ()
-    customers: tuple[NormalCustomer, ...] = ()
 
 
 @dataclass(frozen=True)

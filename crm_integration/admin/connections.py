@@ -13,8 +13,10 @@ from django.utils.translation import gettext as _t
 from django.utils.translation import gettext_lazy as _
 
 from crm_integration import connections, outbox, signatures
+from crm_integration.adapters import registry
+from crm_integration.adapters.base import Adapter
 from crm_integration.admin import health, queue_page
-from crm_integration.admin.forms import ConnectionForm
+from crm_integration.admin.forms import PREFIX, ConnectionForm, field_name, form_for
 from crm_integration.connections import Door
 from crm_integration.models import Connection, InboundMessage
 from segmentation.admin.base import HouseAdmin, View, badge, post_only
@@ -54,6 +56,22 @@ class ConnectionAdmin(HouseAdmin):
         )
         return super().get_queryset(request).annotate(newest_received=Subquery(newest))
 
+    def get_form(
+        self, request: HttpRequest, obj: Connection | None = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        """With the fields that the kind needs: a new connection's kind is known once it is posted."""
+        shown = obj is not None or _gives_needs(request)
+        kwargs["form"] = form_for(_kind(request, obj) if shown else None, obj)
+        return super().get_form(request, obj, change, **kwargs)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Connection | None = None) -> Any:
+        kind = _kind(request, obj)
+        if kind is None or not kind.needs or (obj is None and not _gives_needs(request)):
+            return self.fieldsets
+        names = tuple(field_name(need) for need in kind.needs)
+        title = _t("What %(kind)s needs") % {"kind": kind.label}
+        return (*self.fieldsets[:1], (title, {"fields": names}), *self.fieldsets[1:])
+
     def get_readonly_fields(self, request: HttpRequest, obj: Connection | None = None) -> tuple[str, ...]:
         """The short name is part of an address that others have stored: it stays."""
         return ("slug",) if obj else ()
@@ -88,6 +106,10 @@ class ConnectionAdmin(HouseAdmin):
 
     def save_model(self, request: HttpRequest, obj: Connection, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
+        if getattr(form, "needs", ()) and (change or _gives_needs(request)):
+            connections.save_settings(
+                obj, options=form.options(), credentials=form.credentials(), actor=request.user
+            )
         if "sends_outbound" in form.changed_data and obj.sends_outbound:
             connections.note_switched_on(obj)
             enqueue(Job.DELIVER)
@@ -95,15 +117,19 @@ class ConnectionAdmin(HouseAdmin):
     def response_add(
         self, request: HttpRequest, obj: Connection, post_url_continue: str | None = None
     ) -> HttpResponse:
-        """The secrets of a new connection, on the page that answers: nothing keeps them in readable form."""
-        doors = [
-            door
-            for door, used in (
-                (Door.INBOUND, connections.uses_inbound_secret(obj)),
-                (Door.OUTBOUND, obj.sends_outbound),
-            )
-            if used
-        ]
+        """The secrets of a new connection, on the page that answers: nothing keeps them in readable form.
+
+        A secret that the vendor makes is entered on the connection's page, which says where to find it.
+        """
+        theirs = registry.get(obj.adapter).secret_is_theirs
+        wanted = (
+            (Door.INBOUND, connections.uses_inbound_secret(obj) and not theirs),
+            (Door.OUTBOUND, obj.sends_outbound),
+        )
+        doors = [door for door, used in wanted if used]
+        if not doors and theirs:
+            messages.info(request, _t("Now follow the steps on this page."))
+            return self.back_to(obj)
         if not doors:
             return super().response_add(request, obj, post_url_continue)
         made = {door: connections.set_secret(obj, door, actor=request.user) for door in doors}
@@ -134,9 +160,7 @@ class ConnectionAdmin(HouseAdmin):
         try:
             secret = connections.set_secret(connection, Door(door), secret=dictated, actor=request.user)
         except signatures.InvalidSecret:
-            self.refuse(
-                request, _t("A secret is whsec_ followed by base64 text of 24 to 64 bytes. Copy it whole.")
-            )
+            self.refuse(request, _secret_rule(connection, Door(door)))
             return self.back_to(connection)
         if dictated:
             messages.success(request, _t("The secret is set. The one before stays valid for 24 hours."))
@@ -163,3 +187,20 @@ class ConnectionAdmin(HouseAdmin):
             request, _t("A test message is on its way; see it under “Latest deliveries” in a moment.")
         )
         return self.back_to(connection)
+
+
+def _kind(request: HttpRequest, connection: Connection | None) -> Adapter | None:
+    slug = connection.adapter if connection is not None else request.POST.get("adapter", "")
+    return registry.ADAPTERS.get(slug)
+
+
+def _gives_needs(request: HttpRequest) -> bool:
+    """Whether the posted form had the fields of its kind: the first page of a new connection has none."""
+    return any(name.startswith(PREFIX) for name in request.POST)
+
+
+def _secret_rule(connection: Connection, door: Door) -> str:
+    kind = registry.ADAPTERS.get(connection.adapter)
+    if door is Door.INBOUND and kind is not None and not kind.signs_by_standard:
+        return _t("A secret is 8 to 256 characters without spaces. Copy it whole.")
+    return _t("A secret is whsec_ followed by base64 text of 24 to 64 bytes. Copy it whole.")

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
-from unfold.widgets import UnfoldAdminSelectWidget
+from unfold.widgets import (
+    UnfoldAdminIntegerFieldWidget,
+    UnfoldAdminPasswordWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextInputWidget,
+)
 
 from crm_integration import addresses, broker, jobs
 from crm_integration.adapters import registry
+from crm_integration.adapters.base import Adapter
+from crm_integration.adapters.needs import Field, Need
+from crm_integration.adapters.reading import BadField
 from crm_integration.models import Connection
 
 NO_BROKER = _(
@@ -44,6 +53,9 @@ class ConnectionForm(forms.ModelForm):
             "outbound_via",
             "outbound_url",
         )
+
+    needs: tuple[Need, ...] = ()
+    kind: Adapter | None = None
 
     def clean_outbound_url(self) -> str:
         url: str = self.cleaned_data["outbound_url"]
@@ -93,4 +105,82 @@ class ConnectionForm(forms.ModelForm):
             and "outbound_url" not in self.errors
         ):
             self.add_error("outbound_url", _("Say where decisions are to be delivered."))
+        self._clean_needs(cleaned)
         return cleaned
+
+    def _clean_needs(self, cleaned: dict[str, Any]) -> None:
+        for need in self.needs:
+            problem = _problem(need, cleaned.get(field_name(need)))
+            if problem:
+                self.add_error(field_name(need), problem)
+        if self.kind is None or self.errors:
+            return
+        try:
+            self.options()
+        except BadField as found:
+            raise ValidationError(str(found)) from found
+
+    def options(self) -> dict[str, Any]:
+        """What is kept readable, by the names of the kind. Raises BadField."""
+        told = self._told(secret=False)
+        return self.kind.clean_options(told) if self.kind is not None else told
+
+    def credentials(self) -> dict[str, str]:
+        """What is encrypted; empty where nothing new was entered."""
+        return self._told(secret=True)
+
+    def _told(self, *, secret: bool) -> dict[str, Any]:
+        told = {
+            need.name: self.cleaned_data.get(field_name(need))
+            for need in self.needs
+            if need.is_secret is secret
+        }
+        return {name: value for name, value in told.items() if value not in (None, "")}
+
+
+PREFIX = "need_"
+
+
+def field_name(need: Need) -> str:
+    return f"{PREFIX}{need.name}"
+
+
+def form_for(kind: Adapter | None, connection: Connection | None) -> type[ConnectionForm]:
+    """The form with the fields that this kind needs, filled with what is kept; secrets are never filled in."""
+    needs = kind.needs if kind is not None else ()
+    fields = {field_name(need): _field(need, connection) for need in needs}
+    return type("ConnectionForm", (ConnectionForm,), {**fields, "needs": needs, "kind": kind})
+
+
+def _field(need: Need, connection: Connection | None) -> forms.Field:
+    kept = (connection.options if connection is not None else {}).get(need.name)
+    common: dict[str, Any] = {"label": need.label, "help_text": need.hint, "required": need.required}
+    if need.is_secret:
+        is_set = connection is not None and need.name in connection.credentials
+        hint = _("It is set. Leave this empty to keep it.") if is_set else need.hint
+        widget = UnfoldAdminPasswordWidget(attrs={"autocomplete": "new-password"})
+        return forms.CharField(
+            **{**common, "help_text": hint, "required": False}, widget=widget, max_length=500
+        )
+    common["initial"] = kept if kept is not None else need.default
+    if need.field is Field.CHOICE:
+        choices = [(name, name) for name in need.choices]
+        return forms.ChoiceField(**common, choices=choices, widget=UnfoldAdminSelectWidget)
+    if need.field is Field.NUMBER:
+        limits: dict[str, Any] = {"min_value": need.least, "max_value": need.most}
+        return forms.IntegerField(**common, **limits, widget=UnfoldAdminIntegerFieldWidget)
+    return forms.CharField(**common, max_length=need.most, widget=UnfoldAdminTextInputWidget)
+
+
+def _problem(need: Need, value: Any) -> Any:
+    """Why this cannot be what is needed, or nothing."""
+    if not isinstance(value, str) or not value:
+        return ""
+    if need.pattern and not re.fullmatch(need.pattern, value):
+        return _("This does not look right. %(hint)s") % {"hint": need.hint}
+    if need.field is Field.ADDRESS:
+        try:
+            addresses.check(value)
+        except addresses.AddressRefused as refusal:
+            return str(refusal)
+    return ""

@@ -10,9 +10,16 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from crm_integration import connections
+from crm_integration.adapters import registry
 from crm_integration.admin import words
 from crm_integration.connections import Door
-from crm_integration.models import Connection, InboundMessage, OutboundMessage, RefusedDelivery
+from crm_integration.models import (
+    Connection,
+    InboundMessage,
+    OutboundMessage,
+    Reconciliation,
+    RefusedDelivery,
+)
 from segmentation.models import LeaseState
 
 RECENT = 5
@@ -50,6 +57,10 @@ class Health:
     waiting_in: str
     waiting_out: str
     refusals: list[Refusals]
+    steps: tuple[Text, ...]
+    topics: tuple[str, ...]
+    comparison: Reconciliation | None
+    can_compare: bool
 
 
 def state(connection: Connection) -> tuple[Text, str]:
@@ -63,11 +74,20 @@ def state(connection: Connection) -> tuple[Text, str]:
     missing = (connections.uses_inbound_secret(connection) and not connection.inbound_secret) or (
         connections.needs_outbound_secret(connection) and not connection.outbound_secret
     )
-    return (_("Needs a secret"), "warn") if missing else (_("On"), "good")
+    if missing:
+        return _("Needs a secret"), "warn"
+    return (_("Not set up yet"), "warn") if _lacks_options(connection) else (_("On"), "good")
+
+
+def _lacks_options(connection: Connection) -> bool:
+    kind = registry.ADAPTERS.get(connection.adapter)
+    needs = kind.needs if kind is not None else ()
+    return any(need.required and not connection.options.get(need.name) for need in needs)
 
 
 def of(connection: Connection) -> Health:
     now = timezone.now()
+    kind = registry.ADAPTERS.get(connection.adapter)
     text, tone = state(connection)
     inbound = InboundMessage.objects.filter(connection=connection).defer("body")
     outbound = OutboundMessage.objects.filter(connection=connection).defer("body")
@@ -81,6 +101,10 @@ def of(connection: Connection) -> Health:
         waiting_in=_capped(inbound.filter(state__in=[LeaseState.QUEUED, LeaseState.RUNNING])),
         waiting_out=_capped(outbound.filter(state__in=[LeaseState.QUEUED, LeaseState.RUNNING])),
         refusals=_refusals(connection, now),
+        steps=kind.steps if kind is not None else (),
+        topics=kind.topics if kind is not None else (),
+        comparison=Reconciliation.objects.filter(connection=connection).order_by("-pk").first(),
+        can_compare=kind is not None and kind.can_reconcile,
     )
 
 

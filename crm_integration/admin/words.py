@@ -15,10 +15,11 @@ REASONS: dict[str, Promise] = {
     Reason.UNREADABLE: _("The body broke off or its length was wrong."),
     Reason.NO_SECRET: _("No signing secret is set here. Create one and give it to the sender."),
     Reason.MISSING_HEADERS: _(
-        "webhook-id, webhook-timestamp or webhook-signature is missing; check what the sender signs."
+        "The signature or another header that this kind needs is missing; check what the sender signs."
     ),
-    Reason.BAD_MESSAGE_ID: _("webhook-id is longer than 200 characters or holds unusual characters."),
-    Reason.BAD_TIMESTAMP: _("webhook-timestamp is not a whole number of seconds."),
+    Reason.BAD_MESSAGE_ID: _("The message's id is too long or holds unusual characters."),
+    Reason.BAD_TIMESTAMP: _("The time of the message is not a whole number of seconds."),
+    Reason.NOT_CONFIGURED: _("How this sender signs is not set up yet; enter it on the connection's page."),
     Reason.TOO_OLD: _(
         "The message was signed more than five minutes ago: a replay, or the sender's clock is slow."
     ),

@@ -4,6 +4,7 @@ from crm_integration.models.connections import Connection
 from crm_integration.models.jobs import JobRequest
 from crm_integration.models.messages import DeliveryAttempt, InboundMessage, OutboundMessage, RefusedDelivery
 from crm_integration.models.queues import QueueStatus
+from crm_integration.models.reconciliations import Reconciliation
 
 __all__ = [
     "Connection",
@@ -12,5 +13,6 @@ __all__ = [
     "JobRequest",
     "OutboundMessage",
     "QueueStatus",
+    "Reconciliation",
     "RefusedDelivery",
 ]

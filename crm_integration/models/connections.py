@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 from django.db import models
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
@@ -56,6 +58,9 @@ class Connection(models.Model):
     outbound_previous_until = models.DateTimeField(
         _("previous delivery secret signs until"), null=True, blank=True, editable=False
     )
+    # What the kind needs (adapters/needs.py): the readable part, and the API's credentials as encrypted JSON.
+    options = models.JSONField(default=dict, blank=True, editable=False)
+    api_credentials = EncryptedTextField(blank=True, editable=False)
     failing_since = models.DateTimeField(_("failing since"), null=True, blank=True, editable=False)
     disabled_reason = models.CharField(_("why delivery stopped"), max_length=200, blank=True, editable=False)
     created_at = models.DateTimeField(_("created"), db_default=Now())
@@ -81,3 +86,8 @@ class Connection(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        """The credentials of the CRM's API by name; empty when none are set."""
+        return json.loads(self.api_credentials) if self.api_credentials else {}

@@ -7,11 +7,19 @@ from django.contrib.auth.models import Permission
 from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
 from crm_integration import connections, inbox, outbox, signatures
-from crm_integration.models import Connection, InboundMessage, OutboundMessage, RefusedDelivery
+from crm_integration.adapters import registry
+from crm_integration.models import (
+    Connection,
+    InboundMessage,
+    OutboundMessage,
+    Reconciliation,
+    RefusedDelivery,
+)
 from segmentation.jobs import Job
-from segmentation.models import Customer
+from segmentation.models import AuditEntry, Customer
 from tests.crm_integration import fixtures
 from tests.crm_integration.fixtures import decided, decision, deliver, envelope, order
 
@@ -73,7 +81,7 @@ def test_the_page_of_a_connection_tells_how_it_is_doing(admin_client, client, co
     client.post(f"/hooks/{connection.slug}/", data=b"{}", content_type="text/plain", headers={"x-odd": "1"})
     text = html(admin_client.get(page("connection_change", connection.pk)))
     assert "http://127.0.0.1:8000/hooks/shop/" in text
-    assert "webhook-signature is missing" in text
+    assert "another header that this kind needs is missing" in text
     assert "x-odd" in text
 
 
@@ -333,3 +341,151 @@ def test_the_list_of_sent_messages_costs_the_same_for_3_and_30(admin_client, con
     few = queries()
     add(3, 27)
     assert queries() == few <= SENT_LIST
+
+
+# --- kinds
+def kind_form(**fields):
+    return {"name": "Shop", "slug": "web-shop", "is_active": "on", "accepts_inbound": "on", **fields}
+
+
+def test_a_kind_whose_secret_the_vendor_makes_leads_to_its_steps(admin_client):
+    answer = admin_client.post(page("connection_add"), kind_form(adapter="shopify"), follow=True)
+    row = Connection.objects.get()
+    text = html(answer)
+    assert answer.redirect_chain[-1][0] == page("connection_change", row.pk)
+    assert row.inbound_secret == ""
+    for said in (
+        "/hooks/web-shop/",
+        "orders/updated",
+        "customers/redact",
+        "client secret",
+        "Needs a secret",
+        "Shop domain",
+    ):
+        assert said in text, said
+
+
+def test_a_secret_that_is_made_here_is_shown_once_for_a_vendor_too(admin_client):
+    answer = admin_client.post(page("connection_add"), kind_form(adapter="mautic"))
+    row = Connection.objects.get()
+    assert len(row.inbound_secret) == 64
+    assert row.inbound_secret in html(answer)
+    assert row.inbound_secret not in html(admin_client.get(page("connection_change", row.pk)))
+
+
+def test_what_a_kind_needs_is_kept_and_credentials_are_never_shown(admin_client):
+    row = fixtures.connection("web-shop", adapter="shopify")
+    form = kind_form(
+        adapter="shopify", need_shop_domain="my-shop.myshopify.com", need_access_token="shpat_very_secret"
+    )
+    assert admin_client.post(page("connection_change", row.pk), form).status_code == 302
+    row.refresh_from_db()
+    assert row.options == {"shop_domain": "my-shop.myshopify.com"}
+    assert row.credentials == {"access_token": "shpat_very_secret"}
+    text = html(admin_client.get(page("connection_change", row.pk)))
+    assert "my-shop.myshopify.com" in text
+    assert "shpat_very_secret" not in text
+    assert "Leave this empty to keep it" in text
+    admin_client.post(page("connection_change", row.pk), {**form, "need_access_token": ""})
+    row.refresh_from_db()
+    assert row.credentials == {"access_token": "shpat_very_secret"}
+    entry = AuditEntry.objects.filter(action="connection.settings_changed").latest("pk")
+    assert "shpat_very_secret" not in str(entry.detail)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "says"),
+    [
+        ("shopify", {"need_shop_domain": ""}, "This field is required"),
+        ("shopify", {"need_shop_domain": "shop.example.com"}, "does not look right"),
+        ("shopify", {"need_shop_domain": "evil.com/.myshopify.com"}, "does not look right"),
+        ("woocommerce", {"need_site": "http://shop.example.com"}, "https://"),
+        ("woocommerce", {"need_site": "https://127.0.0.1/"}, "private or reserved"),
+        ("hmac", {"need_base": "{timestamp}"}, "must hold {body} once"),
+        ("hmac", {"need_base": "{body}{body}"}, "must hold {body} once"),
+        ("hmac", {"need_base": "{body}{other}"}, "must hold {body} once"),
+        ("hmac", {"need_base": "{timestamp}.{body}"}, "exactly when {timestamp} is signed"),
+        ("hmac", {"need_id_header": "X-Id"}, "exactly when {id} is signed"),
+        ("hmac", {"need_header": "X Signature"}, "does not look right"),
+        ("hmac", {"need_algorithm": "md5"}, "not one of the available choices"),
+        ("hmac", {"need_tolerance": "4000"}, "less than or equal to 3600"),
+    ],
+)
+def test_what_a_kind_cannot_use_is_refused_in_the_form(admin_client, kind, fields, says):
+    row = fixtures.connection("web-shop", adapter=kind)
+    whole = {
+        "shopify": {"need_shop_domain": "a.myshopify.com"},
+        "woocommerce": {"need_site": "https://shop.example.com"},
+        "hmac": {
+            "need_header": "X-Sig",
+            "need_algorithm": "sha256",
+            "need_encoding": "hex",
+            "need_base": "{body}",
+        },
+    }[kind]
+    answer = admin_client.post(
+        page("connection_change", row.pk), kind_form(adapter=kind, **{**whole, **fields})
+    )
+    assert answer.status_code == 200
+    assert says in html(answer).replace("&#x27;", "'")
+    row.refresh_from_db()
+    assert row.options == {}
+
+
+def test_an_hmac_connection_is_set_up_in_the_form_and_then_works(admin_client, client):
+    import hashlib
+    import hmac
+    import json
+
+    row = fixtures.connection("web-shop", adapter="hmac")
+    form = kind_form(
+        adapter="hmac",
+        need_header="X-Signature",
+        need_algorithm="sha256",
+        need_encoding="hex",
+        need_base="{timestamp}.{body}",
+        need_timestamp_header="X-Time",
+        need_tolerance="60",
+    )
+    assert admin_client.post(page("connection_change", row.pk), form).status_code == 302
+    body, now = json.dumps(order()).encode(), int(timezone.now().timestamp())
+    for stamp, status in ((now, 202), (now - 61, 401)):
+        signed = hmac.new(
+            row.inbound_secret.encode(), f"{stamp}.".encode() + body, hashlib.sha256
+        ).hexdigest()
+        headers = {"x-signature": signed, "x-time": str(stamp)}
+        assert deliver(client, row, body, headers=headers).status_code == status
+
+
+def test_a_secret_is_judged_by_the_kinds_rule(admin_client):
+    row = fixtures.connection("web-shop", adapter="hubspot")
+    address = page("connection_secret", row.pk, "inbound")
+    assert "8 to 256 characters" in html(admin_client.post(address, {"secret": "short"}, follow=True))
+    admin_client.post(address, {"secret": "a-client-secret"})
+    row.refresh_from_db()
+    assert row.inbound_secret == "a-client-secret"
+
+
+def test_the_page_says_what_the_last_comparison_found(admin_client):
+    row = fixtures.connection("web-shop", adapter="stripe")
+    assert "None yet. It needs the API credentials" in html(
+        admin_client.get(page("connection_change", row.pk))
+    )
+    now = timezone.now()
+    Reconciliation.objects.create(
+        connection=row, period="p", since=now, until=now, state="done", events_missed=7, customers_missed=3
+    )
+    assert "7 facts were missing (about 3 customers)" in html(
+        admin_client.get(page("connection_change", row.pk))
+    )
+
+
+@pytest.mark.parametrize("kind", list(registry.ADAPTERS))
+def test_every_kind_has_a_page_to_add_and_to_change_it(admin_client, kind):
+    assert admin_client.post(page("connection_add"), kind_form(adapter=kind)).status_code in {200, 302}
+    row = Connection.objects.get()
+    text = html(admin_client.get(page("connection_change", row.pk)))
+    for need in registry.get(kind).needs:
+        assert f'name="need_{need.name}"' in text
+    for topic in registry.get(kind).topics:
+        assert topic in text

@@ -197,10 +197,10 @@ def test_a_worker_that_lost_its_claim_writes_nothing(connection, monkeypatch):
     message_id = receive(connection, order())
     parse = StandardAdapter.parse
 
-    def slow(self, body, *, message_key):
+    def slow(self, body, *, message_key, topic):
         InboundMessage.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
         leases.claim(InboundMessage.objects.all())
-        return parse(self, body, message_key=message_key)
+        return parse(self, body, message_key=message_key, topic=topic)
 
     monkeypatch.setattr(StandardAdapter, "parse", slow)
     inbox.process(message_id)
@@ -248,10 +248,10 @@ def test_a_message_that_kills_its_workers_is_parked_and_costs_the_others_nothing
         receive(connection, order(f"o-{number}"), key=f"msg_{number}")
     parse = StandardAdapter.parse
 
-    def deadly(self, body, *, message_key):
+    def deadly(self, body, *, message_key, topic):
         if message_key == "poison":
             raise SystemExit  # as a killed process: nothing after it runs
-        return parse(self, body, message_key=message_key)
+        return parse(self, body, message_key=message_key, topic=topic)
 
     monkeypatch.setattr(StandardAdapter, "parse", deadly)
     for _worker in range(inbox.MAX_ATTEMPTS):

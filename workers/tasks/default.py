@@ -18,6 +18,19 @@ def nightly() -> None:
     sweeps.start_nightly_classification()
 
 
+@task(Job.RECONCILE)
+def reconcile(reconciliation_id: int | None = None) -> None:
+    """One comparison with a CRM, or without an id those of the night (see workers/schedule.py)."""
+    if reconciliation_id is None:
+        from workers import sweeps
+
+        sweeps.start_nightly_comparisons()
+    else:
+        from crm_integration import reconciling
+
+        reconciling.work(reconciliation_id)
+
+
 @task(Job.PRUNE)
 def prune() -> None:
     from workers import sweeps

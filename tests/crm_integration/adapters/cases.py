@@ -6,6 +6,8 @@ from datetime import timedelta
 
 import pytest
 from django.utils import timezone
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from crm_integration import connections
 from crm_integration.connections import Door
@@ -14,6 +16,14 @@ from segmentation.jobs import Job
 from segmentation.models import Customer, DueCustomer, Event
 
 pytestmark = pytest.mark.django_db
+FORGERIES = 200
+
+
+def _flipped(target, data):
+    bit = data.draw(st.integers(0, len(target) * 8 - 1))
+    forged = bytearray(target)
+    forged[bit // 8] ^= 1 << (bit % 8)
+    return bytes(forged)
 
 
 @pytest.mark.django_db
@@ -21,6 +31,8 @@ class DoorCases:
     """A subclass gives: a `connection` fixture, `good_body()`, `headers(secret, body, *, at, message_id)`."""
 
     signs_time = True
+    # The header whose every bit counts; None where part of it is not signed.
+    signature_header = None
 
     def good_body(self) -> bytes:
         raise NotImplementedError
@@ -121,6 +133,29 @@ class DoorCases:
             client, connection, bytes(forged), headers=self.headers(connection.inbound_secret, body)
         )
         self.assert_denied(answer, connection, "wrong_signature")
+
+    @settings(
+        max_examples=FORGERIES,
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.differing_executors],
+    )
+    @given(data=st.data())
+    def test_no_flipped_bit_and_no_shortened_body_or_signature_passes(self, client, connection, data):
+        body = self.good_body()
+        headers = self.headers(connection.inbound_secret, body)
+        places = ["flip body", "cut body"] + (["flip header", "cut header"] if self.signature_header else [])
+        place = data.draw(st.sampled_from(places))
+        target = body if "body" in place else headers[self.signature_header].encode("latin-1")
+        forged = (
+            _flipped(target, data)
+            if "flip" in place
+            else target[: data.draw(st.integers(0, len(target) - 1))]
+        )
+        if "body" in place:
+            body = forged
+        else:
+            headers = {**headers, self.signature_header: forged.decode("latin-1")}
+        assert self.post(client, connection, body, headers=headers).status_code == 401
+        assert not InboundMessage.objects.exists()
 
     def test_a_delivery_without_headers_is_refused(self, client, connection):
         answer = self.post(client, connection, headers={})

@@ -20,6 +20,8 @@ JSON_VALUES = st.recursive(
 
 
 class TestStandardDoor(DoorCases):
+    signature_header = "webhook-signature"
+
     def good_body(self):
         return BODY
 

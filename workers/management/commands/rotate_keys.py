@@ -11,7 +11,13 @@ from segmentation import crypto
 from segmentation.models import ContactData, PrivacyRequest, StoredFileChunk
 
 BATCH = 500
-SECRETS = ("inbound_secret", "inbound_secret_previous", "outbound_secret", "outbound_secret_previous")
+SECRETS = (
+    "inbound_secret",
+    "inbound_secret_previous",
+    "outbound_secret",
+    "outbound_secret_previous",
+    "api_credentials",
+)
 
 
 class Command(BaseCommand):

@@ -1,0 +1,167 @@
+"""Shopify: HMAC of the body alone, headers unsigned (https://shopify.dev/docs/apps/build/webhooks/verify-deliveries)."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from functools import partial
+from typing import ClassVar
+
+from django.utils.translation import gettext_lazy as _
+
+from crm_integration import fetching, signatures
+from crm_integration.adapters import shopify_records as records
+from crm_integration.adapters.base import (
+    Adapter,
+    Cursor,
+    Delivery,
+    Found,
+    Page,
+    Parsed,
+    PrivacyKind,
+    Unreadable,
+    collect,
+    digest,
+)
+from crm_integration.adapters.needs import Field, Need
+from crm_integration.adapters.reading import BadField, Fields, load_object
+from crm_integration.http import Answer
+from crm_integration.models import Connection
+
+API_VERSION = "2026-07"
+PAGE_SIZE = 250
+# Shopify's bucket leaks two calls a second; above this part of it we let it leak.
+BUSY = 0.8
+
+TOPICS: dict[str, Callable[[Fields], Found]] = {
+    "orders/create": records.order,
+    "orders/updated": records.order,
+    "orders/paid": records.order,
+    "orders/cancelled": records.order,
+    "refunds/create": records.refund_notice,
+    "customers/create": records.customer_record,
+    "customers/update": records.customer_record,
+    "customers/delete": records.deleted_customer,
+    "customers/data_request": partial(records.privacy, PrivacyKind.EXPORT),
+    "customers/redact": partial(records.privacy, PrivacyKind.ERASE),
+    "shop/redact": partial(records.privacy, PrivacyKind.ERASE_SHOP),
+}
+READERS = {"customers": records.customer_record, "orders": records.order}
+
+
+class ShopifyAdapter(Adapter):
+    slug = "shopify"
+    label = "Shopify"
+    secret_is_theirs = True
+    can_reconcile = True
+    api_root: ClassVar[str] = "https://{shop_domain}"
+    topics = tuple(TOPICS)
+    needs = (
+        Need(
+            "shop_domain",
+            _("Shop domain"),
+            _("The one that ends in .myshopify.com, also when the shop has a domain of its own."),
+            Field.HOST,
+            required=True,
+            pattern=r"[a-z0-9][a-z0-9-]*\.myshopify\.com",
+        ),
+        Need(
+            "access_token",
+            _("Admin API access token"),
+            _(
+                "Starts with shpat_. It needs read_orders and read_customers (and read_all_orders for old orders)."
+            ),
+            Field.SECRET,
+        ),
+    )
+    steps = (
+        _(
+            "Create an app for the shop; its client secret is the signing secret: enter it here under “Secrets”."
+        ),
+        _("Let the app subscribe to the topics below with the address above, in JSON."),
+        _("Do not use the notifications of the store settings: they are signed with another secret."),
+        _("The three privacy topics are set in the app's settings; use the same address."),
+    )
+
+    def verify(self, delivery: Delivery, *, secrets: Sequence[str], now: int) -> None:
+        signatures.verify_mac([_header(delivery, "hmac-sha256")], delivery.body, secrets=secrets)
+
+    def dedupe_key(self, delivery: Delivery) -> str:
+        told = [_header(delivery, name) for name in ("shop-domain", "topic", "webhook-id")]
+        return digest(*told, delivery.body)
+
+    def topic(self, delivery: Delivery) -> str:
+        return _header(delivery, "topic").decode("latin-1")
+
+    def parse(self, body: bytes, *, message_key: str, topic: str = "") -> Parsed:
+        try:
+            data = Fields(load_object(body))
+        except BadField as problem:
+            raise Unreadable(str(problem)) from problem
+        reader = TOPICS.get(topic)
+        return collect(topic, [(0, data)], reader) if reader else Parsed(topic, is_known=False)
+
+    def hydrate(self, parsed: Parsed, connection: Connection) -> Parsed:
+        if not parsed.thin:
+            return parsed
+        found = []
+        for thin in parsed.thin:
+            answer = self._api(connection).get(f"/orders/{thin.key}.json") if thin.key.isdecimal() else None
+            if answer is not None:
+                content = fetching.content(answer)
+                found.append(
+                    (thin.item, Fields(fetching.rows({"orders": [content.get("order")]}, "orders")[0]))
+                )
+        return parsed.plus(collect(parsed.topic, found, records.order))
+
+    def pages(
+        self, connection: Connection, *, since: datetime, until: datetime, cursor: Cursor | None
+    ) -> Iterator[Page]:
+        api = self._api(connection)
+        at: Cursor | None = cursor or {"kind": "customers", "page_info": ""}
+        while at is not None:
+            kind = at["kind"]
+            answer = api.get(f"/{kind}.json", **_query(kind, at["page_info"], since, until))
+            rows = fetching.rows(fetching.content(answer), kind) if answer is not None else []
+            at = _after(kind, answer)
+            entries = [(number, Fields(row, f"{kind}[{number}]")) for number, row in enumerate(rows)]
+            yield Page(collect(kind, entries, READERS[kind]), at)
+            if answer is not None and _is_busy(answer):
+                api.sleep(1)
+
+    def _api(self, connection: Connection) -> fetching.Api:
+        token = connection.credentials.get("access_token")
+        if not token:
+            raise fetching.missing_credentials()
+        root = self.api_root.format(shop_domain=connection.options.get("shop_domain", ""))
+        headers = {"X-Shopify-Access-Token": token}
+        return fetching.Api(f"{root}/admin/api/{API_VERSION}", headers, time.sleep)
+
+
+def _header(delivery: Delivery, name: str) -> bytes:
+    """Newer deliveries bear both forms of each name; the shorter one is theirs."""
+    return delivery.headers.get(f"shopify-{name}") or delivery.headers.get(f"x-shopify-{name}", b"")
+
+
+def _query(kind: str, page_info: str, since: datetime, until: datetime) -> dict[str, object]:
+    if page_info:  # it holds the filters of the first page
+        return {"limit": PAGE_SIZE, "page_info": page_info}
+    status = {"status": "any"} if kind == "orders" else {}
+    changed = {"updated_at_min": since.isoformat(), "updated_at_max": until.isoformat()}
+    return {"limit": PAGE_SIZE, **status, **changed}
+
+
+def _after(kind: str, answer: Answer | None) -> Cursor | None:
+    """Only the page's name is taken from the link: our token goes nowhere but to the shop's own domain."""
+    link = answer.headers.get("link", "") if answer is not None else ""
+    found = re.search(r'[?&]page_info=([^&>]+)[^>]*>;\s*rel="next"', link)
+    if found:
+        return {"kind": kind, "page_info": found[1]}
+    return {"kind": "orders", "page_info": ""} if kind == "customers" else None
+
+
+def _is_busy(answer: Answer) -> bool:
+    used = re.fullmatch(r"([0-9]+)/([0-9]+)", answer.headers.get("x-shopify-shop-api-call-limit", ""))
+    return used is not None and int(used[1]) >= BUSY * int(used[2])

@@ -1,0 +1,107 @@
+"""Asking a vendor's API for records: JSON in, JSON out, with the vendor's rate limits honoured."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+import orjson
+from django.utils.translation import gettext as _
+
+from crm_integration import http
+from crm_integration.http import Answer, DeliveryError
+
+# A wait this short is sat out here; a longer one gives the work back until then.
+SHORT_WAIT = timedelta(seconds=10)
+TRIES = 3
+NOT_FOUND = frozenset({404, 410})
+NOT_ALLOWED = frozenset({401, 402, 403})
+TOO_MANY = 429
+
+
+@dataclass(frozen=True)
+class Api:
+    """Where a vendor's API is and how we sign in there. `root` has no slash at its end."""
+
+    root: str
+    headers: Mapping[str, str]
+    sleep: Callable[[float], None] = time.sleep
+
+    def get(self, path: str, **query: object) -> Answer | None:
+        """The answer, None where there is no such record. Raises DeliveryError (see `_checked`)."""
+        given = [(name, value) for name, value in query.items() if value is not None]
+        address = f"{self.root}{path}"
+        return self._ask("GET", f"{address}?{urlencode(given, doseq=True)}" if given else address, None)
+
+    def post(self, path: str, content: Any) -> Answer | None:
+        return self._ask("POST", f"{self.root}{path}", orjson.dumps(content))
+
+    def _ask(self, method: str, url: str, body: bytes | None) -> Answer | None:
+        headers = {"Accept": "application/json", **self.headers}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        for last in (*[False] * (TRIES - 1), True):
+            answer = http.fetch(url, method=method, headers=headers, body=body)
+            wait = answer.retry_after or timedelta(seconds=1)
+            if answer.status != TOO_MANY or last or wait > SHORT_WAIT:
+                return _checked(answer)
+            self.sleep(wait.total_seconds())
+        raise AssertionError("unreachable")
+
+
+def _checked(answer: Answer) -> Answer | None:
+    if answer.is_success:
+        return answer
+    if answer.status in NOT_FOUND:
+        return None
+    if answer.status in NOT_ALLOWED:
+        raise DeliveryError(
+            _("The CRM refused our credentials (%(status)d). Check the key and what it may read.")
+            % {"status": answer.status},
+            permanent=True,
+        )
+    if answer.status == TOO_MANY:
+        raise DeliveryError(_("The CRM asks us to come back later."), retry_after=answer.retry_after)
+    raise DeliveryError(
+        _("The CRM answered %(status)d instead of records.") % {"status": answer.status},
+        retry_after=answer.retry_after,
+    )
+
+
+def content(answer: Answer) -> Any:
+    """The JSON of an answer; DeliveryError when it is something else, such as the page of a login."""
+    try:
+        return orjson.loads(answer.body)
+    except orjson.JSONDecodeError as error:
+        raise DeliveryError(_("The CRM did not answer with JSON; check the address.")) from error
+
+
+def rows(found: Any, *path: str) -> list[dict[str, Any]]:
+    """The list of records under `path`; DeliveryError when the answer has another shape."""
+    for name in path:
+        found = found.get(name) if isinstance(found, dict) else None
+    if isinstance(found, dict):
+        # PHP writes a list with keys as an object.
+        found = list(found.values())
+    if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
+        raise DeliveryError(_("The CRM answered with something else than a list of records."))
+    return found
+
+
+def basic(user: str, password: str) -> dict[str, str]:
+    return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def missing_credentials() -> DeliveryError:
+    return DeliveryError(
+        _("No API credentials are set for this connection; enter them on its page."), permanent=True
+    )
