@@ -249,7 +249,7 @@ def test_an_erasure_that_dies_half_way_finishes_on_the_next_attempt(connection, 
 
 
 @pytest.mark.parametrize("step", ["destroy_keys", "delete"])
-def test_an_error_at_any_step_is_tried_again_and_says_nothing_of_the_person(monkeypatch, step):
+def test_an_error_at_any_step_is_tried_again_and_says_nothing_of_the_person(monkeypatch, caplog, step):
     eva = person.live()
     row = privacy.request_for(eva, privacy.Kind.ERASE, source="test")
 
@@ -261,6 +261,9 @@ def test_an_error_at_any_step_is_tried_again_and_says_nothing_of_the_person(monk
         privacy.work(row.pk)
     row.refresh_from_db()
     assert (row.state, row.error) == ("queued", "RuntimeError")
+    logged = caplog.text
+    assert "privacy.failed" in logged
+    assert not [word for word in person.WORDS if word in logged]
     PrivacyRequest.objects.filter(pk=row.pk).update(run_after=person.AT)
     privacy.work(row.pk)
     assert everywhere.found(*person.WORDS) == []
