@@ -93,7 +93,7 @@ def _recent(customers: Sequence[int]) -> Iterator[Change]:
     named = ("customer_id", "customer__reference", "segment_id", "segment__slug", "segment__name")
     entered = Membership.objects.filter(customer__in=customers, entered_at__gt=since)
     left = PastMembership.objects.filter(customer__in=customers, left_at__gt=since)
-    for row in entered.values_list(*named, "entered_at"):
-        yield Change(*row, entered=True)
-    for row in left.values_list(*named, "left_at"):
-        yield Change(*row, entered=False)
+    for who, reference, segment, slug, name, at in entered.values_list(*named, "entered_at"):
+        yield Change(who, reference, segment, slug, name, at, entered=True)
+    for who, reference, segment, slug, name, at in left.values_list(*named, "left_at"):
+        yield Change(who, reference, segment, slug, name, at, entered=False)

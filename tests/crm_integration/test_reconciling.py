@@ -17,7 +17,7 @@ from crm_integration.models import InboundMessage, Reconciliation
 from segmentation import leases
 from segmentation.jobs import Job
 from segmentation.kinds import EventKind
-from segmentation.models import Alert, Consent, Customer, Event, EventSource
+from segmentation.models import Alert, Consent, Customer, Event, EventSource, PrivacyRequest
 from tests.crm_integration import fixtures
 from tests.crm_integration.adapters.signing import content, payload
 
@@ -391,8 +391,6 @@ def test_the_command_needs_credentials():
 @pytest.mark.parametrize(
     ("name", "topic", "severity", "says"),
     [
-        ("customers_redact", "customers/redact", "error", "asks to erase customer"),
-        ("customers_data_request", "customers/data_request", "error", "asks for everything"),
         ("customers_delete", "customers/delete", "warning", "was deleted in"),
         ("shop_redact", "shop/redact", "error", "everything that came from this shop"),
     ],
@@ -409,9 +407,34 @@ def test_a_privacy_topic_alerts_staff_once_and_erases_nothing(name, topic, sever
     assert Customer.objects.count() == 1
 
 
-def test_a_request_about_somebody_unknown_alerts_nobody():
+@pytest.mark.parametrize(
+    ("name", "topic", "kind"),
+    [
+        ("customers_redact", "customers/redact", PrivacyRequest.Kind.ERASE),
+        ("customers_data_request", "customers/data_request", PrivacyRequest.Kind.EXPORT),
+    ],
+)
+def test_a_privacy_request_starts_by_itself_once_known_or_not(name, topic, kind):
     row = fixtures.connection(adapter="shopify")
-    processed(row, "shopify/customers_redact", topic="customers/redact")
+    processed(row, f"shopify/{name}", topic=topic, key="2")
+    message = processed(row, f"shopify/{name}", topic=topic, key="3")
+    asked = PrivacyRequest.objects.get()
+    assert (asked.kind, asked.source, message.outcome) == (kind, "webhook:shop", "recorded")
+    assert not Alert.objects.exists()
+
+
+def test_an_ordinary_body_under_the_topic_of_an_erasure_erases_nobody():
+    """The topic is an unsigned header: a message that somebody copied must not become a request."""
+    row = fixtures.connection(adapter="shopify")
+    for name in ("customers_update", "customers_data_request"):
+        message = processed(row, f"shopify/{name}", topic="customers/redact", key=name)
+        assert message.outcome in {"rejected", "unreadable"}
+    assert not PrivacyRequest.objects.exists()
+
+
+def test_a_deletion_of_somebody_unknown_alerts_nobody():
+    row = fixtures.connection(adapter="shopify")
+    processed(row, "shopify/customers_delete", topic="customers/delete")
     assert not Alert.objects.exists()
 
 
