@@ -22,7 +22,7 @@ from benchmarks import rules, seed, setup
 
 EVENTS_A_CUSTOMER = 20
 ATTRIBUTES_EVERY = 10  # of the copies, every tenth has the shop's own columns
-PREFIX = "tierwise_bench"
+PREFIX = os.environ.get("BENCH_PREFIX", "tierwise_bench")  # keeps two checkouts on one server apart
 BATCH = 50_000
 WEEK = 7 * 86_400
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from time import perf_counter
 from typing import Any
@@ -100,7 +99,7 @@ def _publish() -> dict[str, float]:
 
     from segmentation import memberships, stored_frames
     from segmentation.locks import lock_customers
-    from segmentation.models import Membership, MembershipChange, Segment
+    from segmentation.models import Membership, MembershipCause, Segment
 
     chosen = rules.RULES[rules.INSTALLED :]
     made = [
@@ -117,13 +116,13 @@ def _publish() -> dict[str, float]:
             started = perf_counter()
             with transaction.atomic():
                 lock_customers(ids)
-                report = memberships.publish(frame, cause=MembershipChange.Cause.EDIT)
+                report = memberships.publish(frame, cause=MembershipCause.EDIT)
             elapsed = perf_counter() - started
             if again:
                 unchanged += elapsed
             else:
                 seconds += elapsed
-                rows += 2 * report.changes  # who is in, and the history of it
+                rows += report.changes
         customers += len(ids)
     floor = _copy_floor([segment.pk for segment in made])
     return {
@@ -139,13 +138,10 @@ def _publish() -> dict[str, float]:
 def _copy_floor(segment_ids: list[int]) -> float:
     """Seconds to bring the same rows into tables of the same make, indexes in place."""
     from benchmarks.copies import into_twin
-    from segmentation.models import Membership, MembershipChange
+    from segmentation.models import Membership
 
-    return math.fsum(
-        into_twin(
-            model,
-            f"segment_id IN ({', '.join(map(str, segment_ids))})",
-            columns=[str(field.column) for field in model._meta.concrete_fields if not field.primary_key],
-        )
-        for model in (Membership, MembershipChange)
+    return into_twin(
+        Membership,
+        f"segment_id IN ({', '.join(map(str, segment_ids))})",
+        columns=[str(field.column) for field in Membership._meta.concrete_fields],
     )

@@ -150,9 +150,17 @@ def values_in(
     """`queryset.values_list(*columns)` for the rows whose `by` is among `ids`, in IN lists of a bearable length."""
     for start in range(0, len(ids), IDS_A_QUERY):
         keys = ids[start : start + IDS_A_QUERY]
-        part = queryset.filter(_among(keys, by), **_between(keys, by))
+        stretch = _between(keys, by)
+        if stretch and len(keys) >= COPY_FROM and _is_empty(queryset.filter(**stretch)):
+            continue  # a first run asks for much that cannot be there yet; thousands of keys are long in sending
+        part = queryset.filter(_among(keys, by), **stretch)
         # Not .iterator(): a cursor on the server takes four round trips for what is short anyway.
         yield from part.values_list(*columns)
+
+
+def _is_empty(rows: QuerySet[Any]) -> bool:
+    """Not asked of rows that are to be locked: locks are taken in one order only."""
+    return not rows.query.select_for_update and not rows.exists()
 
 
 def _between(keys: Sequence[int] | Sequence[str], by: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from segmentation.models import (
     Customer,
     CustomerIdentity,
     DueCustomer,
-    MembershipChange,
+    MembershipCause,
     Shop,
 )
 from segmentation.normal import MAX_REFERENCE
@@ -147,7 +147,7 @@ def merge(survivor: Customer, other: Customer, *, actor: Any = None) -> None:
         followers = sorted(other.merged_from.values_list("pk", flat=True))
         Customer.objects.filter(pk__in=[other.pk, *followers]).update(merged_into=survivor)
         DueCustomer.objects.filter(customer__in=[other.pk, *followers]).delete()
-        memberships.leave_all([other.pk, *followers], cause=MembershipChange.Cause.EVENT)
+        memberships.leave_all([other.pk, *followers], cause=MembershipCause.EVENT)
         consents.refresh_profiled([survivor.pk])
         AuditEntry.record(
             "customer.merged",

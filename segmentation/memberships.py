@@ -14,8 +14,8 @@ from django.db.models import Count, F
 from django.db.models.functions import Now
 
 from segmentation import bulk, segments, stored_frames
-from segmentation.locks import lock_customers
-from segmentation.models import Membership, MembershipChange, Segment, Shop
+from segmentation.locks import hold, lock_customers
+from segmentation.models import Membership, MembershipCause, PastMembership, Segment, Shop
 from segmentation.news import News, OnDecided
 from segmentation.rules import compile as rules
 from segmentation.segments import Definition
@@ -26,6 +26,7 @@ from segmentation.stages import stage
 COUNTED_AT_ONCE: Final = 500
 REFRESH_CHUNK: Final = 2000
 _PAIR: Final = {"segment_id": pl.Int64, "customer_id": pl.Int64}
+_SINCE: Final = {**_PAIR, "entered_at": pl.Datetime("us", "UTC"), "entered_by": pl.Int64}
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def publish(frame: pl.DataFrame, *, cause: int) -> MembershipReport:
     """
     ids = frame["customer_id"].to_list()
     slugs = [name.removeprefix("segment.") for name in frame.columns if name.startswith("segment.")]
-    by_slug = dict(Segment.objects.filter(slug__in=slugs, is_active=True).values_list("slug", "pk"))
+    by_slug = dict(hold(Segment.objects.filter(slug__in=slugs, is_active=True).values_list("slug", "pk")))
     wanted = _wanted(frame, by_slug)
     stored = _stored(ids, list(by_slug.values()))
     entered = wanted.join(stored, on=list(_PAIR), how="anti")
@@ -109,8 +110,9 @@ def leave_all(customer_ids: Sequence[int], *, cause: int) -> None:
     """These customers leave every segment (they were merged into another). Needs a transaction."""
     rows = list(bulk.values_in(Membership.objects.all(), customer_ids, "segment_id", "customer_id"))
     left = pl.DataFrame(rows, schema=_PAIR, orient="row")
+    segments_ = Segment.objects.filter(pk__in=left["segment_id"].unique().to_list())
+    by_slug = dict(hold(segments_.values_list("slug", "pk")))
     _write(left.clear(), left, cause=cause)
-    by_slug = dict(Segment.objects.filter(pk__in=left["segment_id"].unique()).values_list("slug", "pk"))
     _adjust_counts(MembershipReport({}, _by_slug(left, by_slug)), by_slug)
 
 
@@ -125,7 +127,10 @@ def recount(slugs: Sequence[str] | frozenset[str] | None = None) -> None:
     wanted = Segment.objects.all() if slugs is None else Segment.objects.filter(slug__in=slugs)
     keys = sorted(wanted.values_list("pk", flat=True))
     counted = dict(
-        Membership.objects.filter(segment__in=keys).order_by().values_list("segment").annotate(n=Count("pk"))
+        Membership.objects.filter(segment__in=keys)
+        .order_by()
+        .values_list("segment")
+        .annotate(n=Count("customer"))
     )
     for key in keys:
         Segment.objects.filter(pk=key).update(member_count=counted.get(key, 0), refreshed_at=Now())
@@ -168,16 +173,22 @@ def _stored(ids: Sequence[int], segment_ids: Sequence[int]) -> pl.DataFrame:
 
 
 def _write(entered: pl.DataFrame, left: pl.DataFrame, *, cause: int) -> None:
-    pair = list(_PAIR)
-    bulk.insert(Membership, pair, entered, on_conflict="ignore")
-    bulk.delete(Membership, pair, left)
-    changes = pl.concat(
-        [
-            rows.select(*pair, pl.lit(came).alias("entered"), pl.lit(int(cause)).alias("cause"))
-            for rows, came in ((entered, True), (left, False))
-        ]
-    )
-    bulk.insert(MembershipChange, changes.columns, changes)
+    """Write the difference to what is stored. Needs the locks of `publish`: what is stored is what it was."""
+    came = entered.with_columns(pl.lit(int(cause), pl.Int64).alias("entered_by"))
+    bulk.insert(Membership, came.columns, came)
+    if left.is_empty():
+        return
+    over = _since(left).with_columns(pl.lit(int(cause), pl.Int64).alias("left_by"))
+    bulk.insert(PastMembership, over.columns, over)
+    bulk.delete(Membership, list(_PAIR), left)
+
+
+def _since(pairs: pl.DataFrame) -> pl.DataFrame:
+    """The stored memberships of these pairs: since when, and what brought them in."""
+    stored = Membership.objects.filter(segment__in=pairs["segment_id"].unique().to_list())
+    rows = list(bulk.values_in(stored, pairs["customer_id"].unique().to_list(), *_SINCE))
+    found = pl.DataFrame(rows, schema=_SINCE, orient="row")
+    return found.join(pairs, on=list(_PAIR), how="semi")
 
 
 def _by_slug(rows: pl.DataFrame, by_slug: Mapping[str, int]) -> dict[str, int]:
@@ -201,14 +212,15 @@ def _empty(segment: Segment, on_decided: OnDecided | None) -> None:
     """A resting segment has no members; that they left is part of the history."""
     while True:
         with transaction.atomic():
+            hold(Segment.objects.filter(pk=segment.pk).values_list("pk"))
             rows = Membership.objects.filter(segment=segment)
-            lock_customers(rows.order_by("pk").values_list("customer_id", flat=True)[:REFRESH_CHUNK])
+            lock_customers(rows.order_by("customer_id").values_list("customer_id", flat=True)[:REFRESH_CHUNK])
             # Read again under the lock: another worker may have emptied them, and nobody leaves twice.
-            ids = list(rows.order_by("pk").values_list("customer_id", flat=True)[:REFRESH_CHUNK])
+            ids = list(rows.order_by("customer_id").values_list("customer_id", flat=True)[:REFRESH_CHUNK])
             if not ids:
                 break
             left = pl.DataFrame({"segment_id": [segment.pk] * len(ids), "customer_id": ids}, schema=_PAIR)
-            _write(left.clear(), left, cause=MembershipChange.Cause.EDIT)
+            _write(left.clear(), left, cause=MembershipCause.EDIT)
             _tell(ids, on_decided)
     recount([segment.slug])
 
@@ -223,7 +235,7 @@ def _refresh_chunk(
         lock_customers(ids)
         frame = evaluate(stored_frames.read(ids), definitions)
         keep = ["customer_id", *(d.column for d in definitions if d.slug in touched)]
-        report = publish(frame.select(keep), cause=MembershipChange.Cause.EDIT)
+        report = publish(frame.select(keep), cause=MembershipCause.EDIT)
         _tell(report.customer_ids, on_decided)
     return report
 

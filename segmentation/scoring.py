@@ -26,7 +26,7 @@ from segmentation.models import (
     Decision,
     DueCustomer,
     LeaseState,
-    MembershipChange,
+    MembershipCause,
     Score,
     ScoringRun,
     Shop,
@@ -327,4 +327,4 @@ def _rows_of(answer: serving.Answers, rows: np.ndarray) -> serving.Answers:
 
 
 def _membership_cause(cause: int) -> int:
-    return MembershipChange.Cause.EVENT if cause == Decision.Cause.EVENT else MembershipChange.Cause.BATCH
+    return MembershipCause.EVENT if cause == Decision.Cause.EVENT else MembershipCause.BATCH

@@ -16,14 +16,15 @@ from django.utils.translation import gettext as _
 
 from segmentation import leases, locks, memberships, serving
 from segmentation.jobs import Job, enqueue
+from segmentation.locks import commit_later
 from segmentation.models import (
     AuditEntry,
     Customer,
     Decision,
     LeaseState,
-    Membership,
     ScoringRun,
     ScoringShard,
+    Segment,
     Shop,
 )
 from segmentation.stages import stage
@@ -37,6 +38,9 @@ RETRY_AFTER = timedelta(seconds=15)
 OPEN = (LeaseState.QUEUED, LeaseState.RUNNING)
 # Customers a transaction: SQLite has one writer, so its transactions stay under a fifth of a second.
 CHUNK = {"sqlite": 600, "postgresql": 10_000}
+# A shard has at most so many parts of what is left, and no fewer customers than these.
+SHARDS_LEFT = 3
+SMALL_SHARD = 2500
 
 
 class ScoringError(Exception):
@@ -141,13 +145,20 @@ def summarise(run: ScoringRun) -> dict[str, Any]:
     """Customers by tier, segment, offer and priority as they stand now."""
     people = Customer.objects.filter(merged_into__isnull=True)
 
-    def counted(field: str) -> dict[str, int]:
-        rows = people.order_by().values_list(field).annotate(n=Count("pk"))
-        return {
-            str(value): n for value, n in sorted(rows, key=lambda row: str(row[0])) if value not in {None, ""}
-        }
+    columns = ("tier", "current_offer__slug", "priority", "abstain_reason")
+    # All at once: the groups are few hundred, and the table is read a single time.
+    groups = list(people.order_by().values_list(*columns).annotate(n=Count("pk")))
 
-    segments = Membership.objects.order_by().values_list("segment__slug").annotate(n=Count("pk"))
+    def counted(field: str) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for group in groups:
+            value = group[columns.index(field)]
+            if value not in {None, ""}:
+                found[str(value)] = found.get(str(value), 0) + group[-1]
+        return dict(sorted(found.items()))
+
+    # Counted a moment ago.
+    segments = Segment.objects.filter(member_count__gt=0).values_list("slug", "member_count")
     return {
         "customers": run.customers,
         "scored": sum(run.shards.values_list("scored", flat=True)),
@@ -216,10 +227,12 @@ class _Part(NamedTuple):
 
 
 def _parts(size: int) -> Iterator[_Part]:
-    """Everybody by id, `size` at a time."""
+    """Everybody by id, `size` at a time and fewer towards the end, so that workers end together."""
     people = Customer.objects.filter(merged_into__isnull=True).order_by("pk")
+    left = people.count()
     ids = people.values_list("pk", flat=True).iterator(chunk_size=10_000)
-    while part := list(islice(ids, size)):
+    while part := list(islice(ids, max(min(size, SMALL_SHARD), min(size, left // SHARDS_LEFT)))):
+        left -= len(part)
         yield _Part(part[0], part[-1], len(part))
 
 
@@ -245,9 +258,14 @@ def _cursor_to(shard: ScoringShard, last_id: int, count: int) -> Callable[[Score
     the results of a run that made way must not land among those of the run that took its place.
 
     A shard that moves is no poison, however often its workers are killed: its attempts count from here again.
+
+    The commit does not wait for the disk: a server that crashes loses results, decisions, staged deliveries and the
+    cursor together, and the shard goes on from there. What is promised outside waits: a delivery is claimed in a
+    commit of its own before it is sent, and that commit, as the one that ends the shard, makes this one last too.
     """
 
     def move(report: ScoredReport) -> None:
+        commit_later()
         leases.guard(shard)
         wanted = ScoringShard.objects.filter(pk=shard.pk, cancel_requested=False)
         if not wanted.update(cursor=last_id, scored=F("scored") + count, attempts=1):

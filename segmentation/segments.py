@@ -114,6 +114,8 @@ def set_active(segment: Segment, active: bool, *, by: Any = None) -> None:
 def delete(segment: Segment, *, by: Any = None) -> None:
     """Delete a segment nobody refers to, with its members and history. Raises SegmentInUse."""
     with transaction.atomic():
+        # Waits for who is writing members, and lets nobody write more (see locks.hold).
+        Segment.objects.select_for_update().get(pk=segment.pk)
         _refuse_when_used(segment)
         AuditEntry.record("segment.deleted", segment, actor=by, slug=segment.slug)
         Segment.objects.filter(pk=segment.pk).update(version=None)

@@ -15,7 +15,17 @@ from django.utils.translation import gettext_lazy
 from segmentation import crypto
 from segmentation.dashboard import words
 from segmentation.kinds import EventKind
-from segmentation.models import ContactData, Decision, Event, EventItem, EventText, MembershipChange, Shop
+from segmentation.models import (
+    ContactData,
+    Decision,
+    Event,
+    EventItem,
+    EventText,
+    Membership,
+    PastMembership,
+    Segment,
+    Shop,
+)
 
 PAGE = 25
 ITEMS_SHOWN = 8
@@ -40,7 +50,7 @@ FILTERS = {
 }
 KINDS = {"orders": ORDERS, "browsing": BROWSING, "service": SERVICE}
 # The rank breaks ties between sources of the same moment, so that a cursor names one entry exactly.
-EVENT, CHANGE, DECISION = 1, 2, 3
+EVENT, LEFT, ENTERED, JOINED, DECISION = 1, 2, 3, 4, 5
 
 
 @dataclass(frozen=True)
@@ -106,16 +116,19 @@ def read(
     return Page(tuple(page), older, shown, tuple(filters.items()), texts_read=len(texts))
 
 
-def _before(rows: QuerySet, field: str, rank: int, cursor: Cursor | None) -> QuerySet:
-    """Rows after the cursor in reading order (older), newest first, one more than a page holds."""
+def _before(rows: QuerySet, field: str, rank: int, cursor: Cursor | None, key: str = "id") -> QuerySet:
+    """Rows after the cursor in reading order (older), newest first, one more than a page holds.
+
+    key: the number that tells rows of one moment apart.
+    """
     if cursor is not None:
         older = Q(**{f"{field}__lt": cursor.at})
         if rank > cursor.rank:
             older |= Q(**{field: cursor.at})
         elif rank == cursor.rank:
-            older |= Q(**{field: cursor.at, "id__lt": cursor.pk})
+            older |= Q(**{field: cursor.at, f"{key}__lt": cursor.pk})
         rows = rows.filter(older)
-    return rows.order_by(f"-{field}", "-id")[: PAGE + 1]
+    return rows.order_by(f"-{field}", f"-{key}")[: PAGE + 1]
 
 
 def _events(people: Sequence[int], shown: str, cursor: Cursor | None, shop: Shop) -> list[Entry]:
@@ -183,18 +196,28 @@ def _texts(event_ids: list[int]) -> dict[int, str]:
 
 
 def _changes(people: Sequence[int], cursor: Cursor | None) -> list[Entry]:
-    rows = MembershipChange.objects.filter(customer__in=people).select_related("segment")
+    """Segments entered and left. A membership that is over is both; one that lasts has its segment for a number."""
+    past = PastMembership.objects.filter(customer__in=people).select_related("segment")
+    now = Membership.objects.filter(customer__in=people).select_related("segment")
     return [
-        Entry(
-            Cursor(change.changed_at, CHANGE, change.pk),
-            "segment",
-            (_("Entered segment “%(name)s”") if change.entered else _("Left segment “%(name)s”"))
-            % {"name": change.segment.name},
-            words.moment(change.changed_at),
-            (str(change.get_cause_display()),),
-        )
-        for change in _before(rows, "changed_at", CHANGE, cursor)
+        *(
+            _change(row.segment, Cursor(row.left_at, LEFT, row.pk), row.get_left_by_display(), entered=False)
+            for row in _before(past, "left_at", LEFT, cursor)
+        ),
+        *(
+            _change(row.segment, Cursor(row.entered_at, ENTERED, row.pk), row.get_entered_by_display())
+            for row in _before(past, "entered_at", ENTERED, cursor)
+        ),
+        *(
+            _change(row.segment, Cursor(row.entered_at, JOINED, row.segment_id), row.get_entered_by_display())
+            for row in _before(now, "entered_at", JOINED, cursor, key="segment_id")
+        ),
     ]
+
+
+def _change(segment: Segment, cursor: Cursor, cause: str, *, entered: bool = True) -> Entry:
+    title = _("Entered segment “%(name)s”") if entered else _("Left segment “%(name)s”")
+    return Entry(cursor, "segment", title % {"name": segment.name}, words.moment(cursor.at), (str(cause),))
 
 
 def _decisions(people: Sequence[int], cursor: Cursor | None) -> list[Entry]:

@@ -534,27 +534,29 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name='MembershipChange',
+            name='PastMembership',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('entered', models.BooleanField(verbose_name='entered')),
-                ('cause', models.PositiveSmallIntegerField(choices=[(1, 'Classification run'), (2, 'New event'), (3, 'Segment edited')], verbose_name='cause')),
-                ('changed_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), verbose_name='when')),
-                ('customer', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='segmentation.customer')),
-                ('segment', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='changes', to='segmentation.segment')),
+                ('entered_at', models.DateTimeField(verbose_name='since')),
+                ('entered_by', models.PositiveSmallIntegerField(choices=[(1, 'Classification run'), (2, 'New event'), (3, 'Segment edited')], verbose_name='cause')),
+                ('left_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), verbose_name='until')),
+                ('left_by', models.PositiveSmallIntegerField(choices=[(1, 'Classification run'), (2, 'New event'), (3, 'Segment edited')], verbose_name='cause of leaving')),
+                ('customer', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='past_memberships', to='segmentation.customer')),
+                ('segment', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='past_memberships', to='segmentation.segment')),
             ],
             options={
-                'verbose_name': 'membership change',
-                'verbose_name_plural': 'membership changes',
+                'verbose_name': 'past membership',
+                'verbose_name_plural': 'past memberships',
             },
         ),
         migrations.CreateModel(
             name='Membership',
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('pk', models.CompositePrimaryKey('segment_id', 'customer_id', blank=True, editable=False, primary_key=True, serialize=False)),
                 ('entered_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), verbose_name='since')),
+                ('entered_by', models.PositiveSmallIntegerField(choices=[(1, 'Classification run'), (2, 'New event'), (3, 'Segment edited')], db_default=1, verbose_name='cause')),
                 ('customer', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to='segmentation.customer')),
-                ('segment', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to='segmentation.segment')),
+                ('segment', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to='segmentation.segment')),
             ],
             options={
                 'verbose_name': 'membership',
@@ -696,7 +698,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='ScoreHistory',
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('pk', models.CompositePrimaryKey('customer_id', 'target_id', 'as_of', blank=True, editable=False, primary_key=True, serialize=False)),
                 ('as_of', models.DateField(verbose_name='as of')),
                 ('value', models.FloatField(null=True, verbose_name='score')),
                 ('label', models.CharField(blank=True, max_length=64, verbose_name='class')),
@@ -712,7 +714,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='Score',
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('pk', models.CompositePrimaryKey('customer_id', 'target_id', blank=True, editable=False, primary_key=True, serialize=False)),
                 ('as_of', models.DateField(verbose_name='as of')),
                 ('input_version', models.BigIntegerField(default=0)),
                 ('value', models.FloatField(blank=True, null=True, verbose_name='score')),
@@ -997,20 +999,16 @@ class Migration(migrations.Migration):
             constraint=models.UniqueConstraint(fields=('run', 'number'), name='shard_number_is_unique_in_its_run'),
         ),
         migrations.AddIndex(
-            model_name='membershipchange',
-            index=models.Index(fields=['customer', 'changed_at'], name='change_by_customer'),
+            model_name='pastmembership',
+            index=models.Index(fields=['customer', 'left_at'], name='past_membership_by_customer'),
         ),
         migrations.AddIndex(
-            model_name='membershipchange',
-            index=models.Index(fields=['segment', 'changed_at'], name='change_by_segment'),
+            model_name='pastmembership',
+            index=models.Index(fields=['segment', 'left_at'], name='past_membership_by_segment'),
         ),
         migrations.AddIndex(
             model_name='membership',
             index=models.Index(fields=['customer', 'segment'], name='membership_by_customer'),
-        ),
-        migrations.AddConstraint(
-            model_name='membership',
-            constraint=models.UniqueConstraint(fields=('segment', 'customer'), name='customer_is_in_a_segment_once'),
         ),
         migrations.AddConstraint(
             model_name='campaignrule',
@@ -1035,14 +1033,6 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='target',
             constraint=models.CheckConstraint(condition=models.Q(models.Q(('kind', 'category'), _negated=True), ('attribute__isnull', False), _connector='OR'), name='category_target_names_its_attribute'),
-        ),
-        migrations.AddConstraint(
-            model_name='scorehistory',
-            constraint=models.UniqueConstraint(fields=('customer', 'target', 'as_of'), name='one_history_score_a_day'),
-        ),
-        migrations.AddConstraint(
-            model_name='score',
-            constraint=models.UniqueConstraint(fields=('customer', 'target'), name='one_current_score_a_target'),
         ),
         migrations.AddConstraint(
             model_name='trainingruntarget',

@@ -47,7 +47,7 @@ from segmentation.models.modeling import (
     TrainingRun,
     TrainingRunTarget,
 )
-from segmentation.models.segments import Membership, MembershipChange, Segment, SegmentVersion
+from segmentation.models.segments import Membership, MembershipCause, PastMembership, Segment, SegmentVersion
 from segmentation.models.shop import ExchangeRate, Shop
 
 __all__ = [
@@ -78,10 +78,11 @@ __all__ = [
     "LeaseState",
     "Leased",
     "Membership",
-    "MembershipChange",
+    "MembershipCause",
     "ModelSlot",
     "ModelVersion",
     "Offer",
+    "PastMembership",
     "PolicyVersion",
     "Product",
     "Promotion",

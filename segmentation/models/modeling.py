@@ -288,6 +288,7 @@ class Score(models.Model):
     `probabilities`: little-endian float64, one a class, for class targets.
     """
 
+    pk = models.CompositePrimaryKey("customer_id", "target_id")
     customer = models.ForeignKey(
         "segmentation.Customer",
         on_delete=models.CASCADE,
@@ -317,9 +318,6 @@ class Score(models.Model):
     class Meta:
         verbose_name = _("score")
         verbose_name_plural = _("scores")
-        constraints = [
-            models.UniqueConstraint(fields=["customer", "target"], name="one_current_score_a_target")
-        ]
 
     def __str__(self) -> str:
         return f"{self.customer_id}/{self.target_id}: {self.value}"
@@ -328,6 +326,7 @@ class Score(models.Model):
 class ScoreHistory(models.Model):
     """Label changes and month-ends."""
 
+    pk = models.CompositePrimaryKey("customer_id", "target_id", "as_of")
     customer = models.ForeignKey(
         "segmentation.Customer",
         on_delete=models.CASCADE,
@@ -348,9 +347,6 @@ class ScoreHistory(models.Model):
     class Meta:
         verbose_name = _("earlier score")
         verbose_name_plural = _("earlier scores")
-        constraints = [
-            models.UniqueConstraint(fields=["customer", "target", "as_of"], name="one_history_score_a_day")
-        ]
 
     def __str__(self) -> str:
         return f"{self.customer_id}/{self.target_id} {self.as_of}: {self.value}"

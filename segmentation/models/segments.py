@@ -59,10 +59,23 @@ class SegmentVersion(models.Model):
         return f"v{self.number}"
 
 
-class Membership(models.Model):
-    """Who is in a segment now."""
+class MembershipCause(models.IntegerChoices):
+    BATCH = 1, _("Classification run")
+    EVENT = 2, _("New event")
+    EDIT = 3, _("Segment edited")
 
-    segment = models.ForeignKey(Segment, on_delete=models.CASCADE, related_name="memberships", db_index=False)
+
+class Membership(models.Model):
+    """Who is in a segment now, since when, and what brought them in.
+
+    Nothing refers to a row by a number of its own: an index less to keep, of the table with the most rows.
+    """
+
+    pk = models.CompositePrimaryKey("segment_id", "customer_id")
+    # A foreign key is checked row by row at each commit. `segments.held` keeps the segments there instead.
+    segment = models.ForeignKey(
+        Segment, on_delete=models.CASCADE, related_name="memberships", db_constraint=False, db_index=False
+    )
     customer = models.ForeignKey(
         "segmentation.Customer",
         on_delete=models.CASCADE,
@@ -71,46 +84,48 @@ class Membership(models.Model):
         db_index=False,
     )
     entered_at = models.DateTimeField(_("since"), db_default=Now())
+    entered_by = models.PositiveSmallIntegerField(
+        _("cause"), choices=MembershipCause, db_default=MembershipCause.BATCH
+    )
 
     class Meta:
         verbose_name = _("membership")
         verbose_name_plural = _("memberships")
-        constraints = [
-            models.UniqueConstraint(fields=["segment", "customer"], name="customer_is_in_a_segment_once")
-        ]
         indexes = [models.Index(fields=["customer", "segment"], name="membership_by_customer")]
 
     def __str__(self) -> str:
         return f"{self.customer_id} in {self.segment_id}"
 
 
-class MembershipChange(models.Model):
-    """Entered or left, when and why; append-only, so "who was in on 1 March" has an answer."""
+class PastMembership(models.Model):
+    """A membership that is over; append-only. With those that last it says who was in on 1 March, and why."""
 
-    class Cause(models.IntegerChoices):
-        BATCH = 1, _("Classification run")
-        EVENT = 2, _("New event")
-        EDIT = 3, _("Segment edited")
-
-    segment = models.ForeignKey(Segment, on_delete=models.CASCADE, related_name="changes", db_index=False)
-    customer = models.ForeignKey(
-        "segmentation.Customer",
+    segment = models.ForeignKey(
+        Segment,
         on_delete=models.CASCADE,
-        related_name="+",
+        related_name="past_memberships",
         db_constraint=False,
         db_index=False,
     )
-    entered = models.BooleanField(_("entered"))
-    cause = models.PositiveSmallIntegerField(_("cause"), choices=Cause)
-    changed_at = models.DateTimeField(_("when"), db_default=Now())
+    customer = models.ForeignKey(
+        "segmentation.Customer",
+        on_delete=models.CASCADE,
+        related_name="past_memberships",
+        db_constraint=False,
+        db_index=False,
+    )
+    entered_at = models.DateTimeField(_("since"))
+    entered_by = models.PositiveSmallIntegerField(_("cause"), choices=MembershipCause)
+    left_at = models.DateTimeField(_("until"), db_default=Now())
+    left_by = models.PositiveSmallIntegerField(_("cause of leaving"), choices=MembershipCause)
 
     class Meta:
-        verbose_name = _("membership change")
-        verbose_name_plural = _("membership changes")
+        verbose_name = _("past membership")
+        verbose_name_plural = _("past memberships")
         indexes = [
-            models.Index(fields=["customer", "changed_at"], name="change_by_customer"),
-            models.Index(fields=["segment", "changed_at"], name="change_by_segment"),
+            models.Index(fields=["customer", "left_at"], name="past_membership_by_customer"),
+            models.Index(fields=["segment", "left_at"], name="past_membership_by_segment"),
         ]
 
     def __str__(self) -> str:
-        return f"{self.customer_id} {'entered' if self.entered else 'left'} {self.segment_id}"
+        return f"{self.customer_id} was in {self.segment_id}"

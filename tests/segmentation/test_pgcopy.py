@@ -11,10 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from segmentation import bulk, pgcopy
-from segmentation.models import CustomerFeatures, Event, ScoreHistory
+from segmentation.models import CustomerFeatures, Event, PastMembership, ScoreHistory
 
 pytestmark = pytest.mark.django_db
 # PostgreSQL has no NUL in text, and UTF-8 no lone surrogates.
+AT = datetime(2024, 1, 1, tzinfo=UTC)
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=40)
 INT4, INT8 = st.integers(-(2**31), 2**31 - 1), st.integers(-(2**63), 2**63 - 1)
 TIMES = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30)).map(lambda at: at.replace(tzinfo=UTC))
@@ -142,15 +143,16 @@ def test_a_time_without_a_zone_goes_through_the_field_instead():
 
 
 def test_ids_taken_beforehand_are_new_and_belong_to_the_taker():
-    first = bulk.new_ids(ScoreHistory, 3)
+    first = bulk.new_ids(PastMembership, 3)
     assert len(set(first)) == 3
-    assert bulk.new_ids(ScoreHistory, 0) == []
-    frame = history(3).with_columns(pl.Series("id", first))
-    bulk.insert(ScoreHistory, frame.columns, frame)
-    assert list(ScoreHistory.objects.order_by("customer_id").values_list("pk", flat=True)) == first
-    later = ScoreHistory.objects.create(customer_id=9, target_id=1, version_id=1, as_of=date(2024, 1, 1))
+    assert bulk.new_ids(PastMembership, 0) == []
+    known = {"segment_id": 1, "entered_at": AT, "entered_by": 1, "left_by": 1}
+    frame = pl.DataFrame({"id": first, "customer_id": range(3), **known})
+    bulk.insert(PastMembership, frame.columns, frame)
+    assert list(PastMembership.objects.order_by("customer_id").values_list("pk", flat=True)) == first
+    later = PastMembership.objects.create(customer_id=9, **known)
     assert later.pk not in first
-    assert not set(bulk.new_ids(ScoreHistory, 2)) & {*first, later.pk}
+    assert not set(bulk.new_ids(PastMembership, 2)) & {*first, later.pk}
 
 
 @pytest.mark.parametrize("count", [2, bulk.COPY_FROM])

@@ -23,10 +23,11 @@ from segmentation.models import (
     HoldoutGroup,
     ImportRun,
     Membership,
-    MembershipChange,
+    MembershipCause,
     ModelSlot,
     ModelVersion,
     Offer,
+    PastMembership,
     Product,
     Score,
     ScoringRun,
@@ -166,7 +167,13 @@ def shop_with_everything() -> dict[str, int]:
     )
     contacts.write(buyer, contacts.Contact(email="eva@example.com", first_name="Eva", last_name="Muster"))
     order(buyer)
-    MembershipChange.objects.create(segment=whom, customer=buyer, entered=True, cause=1)
+    PastMembership.objects.create(
+        segment=whom,
+        customer=buyer,
+        entered_at=AT,
+        entered_by=MembershipCause.BATCH,
+        left_by=MembershipCause.EVENT,
+    )
     served = version(1)
     champion(served)
     churn = Target.objects.get(slug="churn")

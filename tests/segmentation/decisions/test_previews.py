@@ -26,9 +26,9 @@ from segmentation.models import (
     Decision,
     EventSource,
     Membership,
-    MembershipChange,
     ModelVersion,
     Offer,
+    PastMembership,
     Score,
     Segment,
     ServicePriorityRule,
@@ -100,9 +100,10 @@ def test_a_preview_counts_what_classification_then_stores(shop_with_orders):
     assert members("frequent") == {reference for _pk, reference in found.sample}
     assert previews.reach(segment=made).count == 10
     assert previews.reach({"field": "feature.orders_90d", "op": ">", "value": 10}, segment=made).count == 2
-    before = MembershipChange.objects.count()
+    before = list(Membership.objects.order_by("pk").values())
     classify()
-    assert MembershipChange.objects.count() == before
+    assert list(Membership.objects.order_by("pk").values()) == before
+    assert not PastMembership.objects.exists()
 
 
 def test_a_refresh_follows_to_segments_that_refer_to_it(shop_with_orders):

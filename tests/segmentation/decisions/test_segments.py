@@ -13,7 +13,8 @@ from segmentation.models import (
     AuditEntry,
     Customer,
     Membership,
-    MembershipChange,
+    MembershipCause,
+    PastMembership,
     Segment,
     SegmentVersion,
 )
@@ -111,7 +112,7 @@ def test_a_segment_whose_column_is_gone_is_left_out_and_raises_an_alert_until_it
     assert [d.slug for d in segments.definitions()] == ["vips"]
 
 
-def published(*rows: dict, cause: int = MembershipChange.Cause.BATCH):
+def published(*rows: dict, cause: int = MembershipCause.BATCH):
     return memberships.publish(memberships.evaluate(frame(*rows), today=TODAY), cause=cause)
 
 
@@ -122,14 +123,20 @@ def members(slug: str) -> set[int]:
 def test_only_the_difference_is_written_with_its_history():
     segment("frequent", FREQUENT)
     assert published({"orders": 4}, {"orders": 1}, {"orders": 3}).entered == {"frequent": 2}
-    since = dict(Membership.objects.values_list("customer_id", "pk"))
+    since = dict(Membership.objects.values_list("customer_id", "entered_at"))
     assert published({"orders": 4}, {"orders": 1}, {"orders": 3}).changes == 0
-    report = published({"orders": 5}, {"orders": 6}, {"orders": 0}, cause=MembershipChange.Cause.EVENT)
+    report = published({"orders": 5}, {"orders": 6}, {"orders": 0}, cause=MembershipCause.EVENT)
     assert (report.entered, report.left) == ({"frequent": 1}, {"frequent": 1})
     assert members("frequent") == {1, 2}
-    assert Membership.objects.get(customer_id=1).pk == since[1]
-    history = list(MembershipChange.objects.order_by("pk").values_list("customer_id", "entered", "cause"))
-    assert history == [(1, True, 1), (3, True, 1), (2, True, 2), (3, False, 2)]
+    by_batch, by_event = MembershipCause.BATCH, MembershipCause.EVENT
+    lasting = Membership.objects.order_by("customer_id").values_list(
+        "customer_id", "entered_at", "entered_by"
+    )
+    assert [row for row in lasting if row[0] == 1] == [(1, since[1], by_batch)]
+    assert [(customer, cause) for customer, _at, cause in lasting] == [(1, by_batch), (2, by_event)]
+    over = PastMembership.objects.get()
+    assert (over.customer_id, over.entered_at, over.entered_by) == (3, since[3], by_batch)
+    assert (over.left_by, over.left_at >= since[3]) == (by_event, True)
     assert Segment.objects.get(slug="frequent").member_count == 2
 
 
@@ -172,7 +179,7 @@ def test_a_resting_segment_is_emptied_and_its_members_leave_in_the_history():
     memberships.refresh_segment(made.pk, on_decided=left.extend)
     assert members("frequent") == set()
     assert left == [News(1)]
-    assert MembershipChange.objects.filter(entered=False, cause=MembershipChange.Cause.EDIT).count() == 1
+    assert PastMembership.objects.filter(left_by=MembershipCause.EDIT).count() == 1
     assert Segment.objects.get().member_count == 0
 
 
@@ -186,7 +193,7 @@ def test_who_is_merged_into_another_leaves_every_segment():
     identities.merge(Customer.objects.get(pk=1), Customer.objects.get(pk=2))
     assert members("frequent") == {1}
     assert Segment.objects.get().member_count == 1
-    assert MembershipChange.objects.filter(customer_id=2, entered=False).count() == 1
+    assert PastMembership.objects.filter(customer_id=2).count() == 1
 
 
 def test_a_segment_whose_refresh_was_lost_is_found_until_it_is_refreshed():
