@@ -13,24 +13,12 @@ from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
-import psycopg
 
-BATCH = 4096
 UTC = pl.Datetime("us", "UTC")
-# name and binary type; one array a column is the quickest way out of PostgreSQL that is known here
 EVENTS = (
-    ("customer_id", ">i8"),
-    ("kind", ">i2"),
-    ("occurred_at", ">i8"),
-    ("amount_minor", ">i8"),
-    ("discount_minor", ">i8"),
-    ("quantity", ">i4"),
-    ("line_count", ">i4"),
-    ("category_mask", ">i8"),
-    ("rating", ">f8"),
-)
-POSTGRES_EPOCH = 946_684_800_000_000
-ARRAY_HEADER = 20  # of array_send
+    "customer_id", "kind", "occurred_at", "amount_minor", "discount_minor", "quantity", "line_count",
+    "category_mask", "rating",
+)  # fmt: skip
 
 
 class Source(Protocol):
@@ -147,22 +135,14 @@ class _Postgres:
         link.autocommit = False
 
     def events(self, first: int, last: int, *, before: date) -> pl.DataFrame:
-        columns = ", ".join(f"coalesce({n}, 'NaN') AS {n}" if n == "rating" else n for n, _ in EVENTS)
-        arrays = ", ".join(f"array_send(array_agg({name}))" for name, _ in EVENTS)
-        rows = (
-            f"SELECT {columns} FROM segmentation_event WHERE customer_id BETWEEN {first} AND {last}"
-            f" AND occurred_at < '{before}' AND superseded_at IS NULL ORDER BY customer_id, occurred_at, id"
+        from segmentation import columns
+        from segmentation.features import event_rows
+
+        source = (
+            "FROM segmentation_event WHERE customer_id BETWEEN %s AND %s AND occurred_at < %s"
+            " AND superseded_at IS NULL ORDER BY customer_id, occurred_at, id"
         )
-        cursor = psycopg.Cursor(self.link)
-        contents = cursor.execute(f"SELECT {arrays} FROM ({rows}) q".encode(), binary=True).fetchone() or ()
-        found = {}
-        for (name, kind), content in zip(EVENTS, contents, strict=True):
-            elements = np.frombuffer(
-                content, np.dtype([("length", ">i4"), ("value", kind)]), offset=ARRAY_HEADER
-            )
-            found[name] = elements["value"].astype(kind.replace(">", "="))
-        frame = pl.DataFrame(found)
-        return _events(frame.with_columns((pl.col("occurred_at") + POSTGRES_EPOCH).cast(pl.Datetime("us"))))
+        return _events(columns.read(event_rows.FIELDS, source, [first, last, before]))
 
     def customers(self, first: int, last: int, shop: Shop) -> pl.DataFrame:
         people = self._csv(
@@ -226,7 +206,7 @@ def cover_events() -> None:
             cursor.execute("SELECT sql FROM sqlite_master WHERE tbl_name = %s AND type = 'index'", [table])
         if any("category_mask" in (row[0] or "") for row in cursor.fetchall()):
             return
-        rest = [name for name, *_ in EVENTS if name not in {"customer_id", "occurred_at"}]
+        rest = [name for name in EVENTS if name not in {"customer_id", "occurred_at"}]
         key = "customer_id, occurred_at, id"
         if connection.vendor == "postgresql":
             cursor.execute(
@@ -250,15 +230,14 @@ class _Sqlite:
 
     def events(self, first: int, last: int, *, before: date) -> pl.DataFrame:
         # An expression has no declared type, so the driver leaves the time as text.
-        columns = ", ".join("occurred_at || ''" if n == "occurred_at" else n for n, *_ in EVENTS)
+        columns = ", ".join("occurred_at || ''" if n == "occurred_at" else n for n in EVENTS)
         rows = self.link.execute(
             f"SELECT {columns} FROM segmentation_event WHERE customer_id BETWEEN ? AND ? AND occurred_at < ?"
             " AND superseded_at IS NULL ORDER BY customer_id, occurred_at, id",
             [first, last, before.isoformat()],
         ).fetchall()
         kinds = {
-            n: pl.String if n == "occurred_at" else pl.Float64 if n == "rating" else pl.Int64
-            for n, *_ in EVENTS
+            n: pl.String if n == "occurred_at" else pl.Float64 if n == "rating" else pl.Int64 for n in EVENTS
         }
         frame = pl.DataFrame(rows, schema=kinds, orient="row")
         time = pl.col("occurred_at").str.slice(0, 19).str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="us")
@@ -350,6 +329,8 @@ def _leaves(estimator: Any) -> Iterator[Any]:
 
 def _batches(values: np.ndarray) -> list[Any]:
     import torch
+
+    from segmentation.ml.batching import BATCH
 
     return [torch.from_numpy(values[start : start + BATCH]) for start in range(0, len(values), BATCH)]
 

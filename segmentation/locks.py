@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from django.core.exceptions import EmptyResultSet
 from django.db import connection, transaction
 from django.db.models import QuerySet
 
@@ -31,7 +32,10 @@ def hold(rows: QuerySet[Any]) -> list[tuple[Any, ...]]:
     """
     if connection.vendor != "postgresql":
         return list(rows)
-    sql, values = rows.query.sql_with_params()
+    try:
+        sql, values = rows.query.sql_with_params()
+    except EmptyResultSet:
+        return []
     with connection.cursor() as cursor:
         cursor.execute(f"{sql} FOR KEY SHARE", values)
         return list(cursor.fetchall())

@@ -26,7 +26,11 @@ from segmentation.stages import stage
 COUNTED_AT_ONCE: Final = 500
 REFRESH_CHUNK: Final = 2000
 _PAIR: Final = {"segment_id": pl.Int64, "customer_id": pl.Int64}
-_SINCE: Final = {**_PAIR, "entered_at": pl.Datetime("us", "UTC"), "entered_by": pl.Int64}
+_SINCE: Final[dict[str, type[pl.DataType] | pl.DataType]] = {
+    **_PAIR,
+    "entered_at": pl.Datetime("us", "UTC"),
+    "entered_by": pl.Int64,
+}
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,12 @@ from django.db import migrations, models
 
 
 def leave_room_for_updates(apps, schema_editor):
-    """Every run rewrites these tables whole: in half-full pages the new rows need no new index entries."""
+    """Every run rewrites these tables whole: in half-full pages the new rows need no new index entries.
+
+    Of customers that holds where no headline changes, and whenever an event or a run grows their version.
+    """
     if schema_editor.connection.vendor == 'postgresql':
-        for model in ('Score', 'CustomerFeatures'):
+        for model in ('Customer', 'Score', 'CustomerFeatures'):
             table = schema_editor.quote_name(apps.get_model('segmentation', model)._meta.db_table)
             schema_editor.execute(f'ALTER TABLE {table} SET (fillfactor = 50)')
 
@@ -718,7 +721,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='ModelCheck',
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('pk', models.CompositePrimaryKey('customer_id', 'target_id', 'as_of', blank=True, editable=False, primary_key=True, serialize=False)),
                 ('as_of', models.DateField(verbose_name='as of')),
                 ('customers', models.PositiveIntegerField(verbose_name='customers')),
                 ('features', models.JSONField(default=dict)),

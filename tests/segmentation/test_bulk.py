@@ -124,3 +124,13 @@ def test_values_are_read_for_many_ids_in_parts(monkeypatch):
     Customer.objects.bulk_create([Customer(id=i, reference=f"c{i}") for i in range(1, 6)])
     rows = list(bulk.values_in(Customer.objects.all(), [1, 2, 3, 5], "id", "reference", by="id"))
     assert sorted(rows) == [(1, "c1"), (2, "c2"), (3, "c3"), (5, "c5")]
+
+
+def test_a_stretch_without_rows_is_seen_at_a_glance_and_its_neighbours_are_found(django_assert_num_queries):
+    Customer.objects.bulk_create([Customer(id=i, reference=f"c{i}") for i in (1, 5000)])
+    ids = list(range(2, 2 + bulk.COPY_FROM))
+    with django_assert_num_queries(1):
+        assert list(bulk.values_in(Customer.objects.all(), ids, "id", by="id")) == []
+    locked = Customer.objects.select_for_update().order_by("id")
+    for rows in (Customer.objects.all(), locked):
+        assert list(bulk.values_in(rows, [1, *ids], "id", by="id")) == [(1,)]

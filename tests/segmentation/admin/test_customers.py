@@ -123,7 +123,13 @@ def test_the_history_pages_through_everything_exactly_once(eva):
     same = datetime(2024, 5, 1, 12, tzinfo=UTC)
     orders = [world.order(eva, at=same) for _ in range(timeline.PAGE + 9)]
     whom = world.segment()
-    changes = [whom.changes.create(customer=eva, entered=True, cause=1, changed_at=same) for _ in range(5)]
+    over = [
+        whom.past_memberships.create(customer=eva, entered_at=same, entered_by=1, left_at=same, left_by=2)
+        for _ in range(5)
+    ]
+    lasting = [world.segment(f"Group {number}") for number in range(3)]
+    for one in lasting:
+        one.memberships.create(customer=eva, entered_at=same, entered_by=1)
     seen, before = [], ""
     while True:
         found = timeline.read([eva.pk], {"before": before}, shop=Shop.get(), with_texts=False)
@@ -131,14 +137,16 @@ def test_the_history_pages_through_everything_exactly_once(eva):
         before = found.older
         if not before:
             break
-    expected = [(timeline.EVENT, one.pk) for one in orders] + [(timeline.CHANGE, one.pk) for one in changes]
+    expected = [(timeline.EVENT, one.pk) for one in orders]
+    expected += [(rank, one.pk) for rank in (timeline.LEFT, timeline.ENTERED) for one in over]
+    expected += [(timeline.JOINED, one.pk) for one in lasting]
     assert sorted(seen) == sorted(expected)
 
 
 def test_identities_consents_and_events_are_shown_to_who_may_see_them(client, eva, django_user_model):
     eva.identities.create(namespace="crm", value="X-77")
     world.order(eva, amount_minor=4321)
-    world.segment("French").changes.create(customer=eva, entered=True, cause=1)
+    world.segment("French").memberships.create(customer=eva, entered_by=1)
     looker = django_user_model.objects.create_user("looker", is_staff=True)
     client.force_login(looker)
     parts = {"view_customeridentity": "X-77", "view_consent": "never answered", "view_event": "43.21"}

@@ -53,6 +53,17 @@ def test_a_run_scores_everybody_and_sums_up(
     assert run.context.as_of == run.as_of
 
 
+def test_shards_become_smaller_towards_the_end_so_that_workers_end_together(
+    champion, small_shards, monkeypatch
+):
+    monkeypatch.setattr(scoring_runs, "SMALL_SHARD", 4)
+    shards = ScoringShard.objects.filter(run=scoring_runs.start()).order_by("number")
+    ids = list(Customer.objects.order_by("pk").values_list("pk", flat=True))
+    parts = [[key for key in ids if shard.first_id <= key <= shard.last_id] for shard in shards]
+    assert [key for part in parts for key in part] == ids
+    assert [len(part) for part in parts] == [20, 13, 9, 6, 4, 4, 4]
+
+
 @pytest.mark.django_db(transaction=True)
 def test_two_workers_that_start_together_read_the_shops_numbers_once(champion, small_shards, monkeypatch):
     if connection.vendor != "postgresql":
