@@ -24,7 +24,8 @@ def mark_due(customer_ids: Iterable[int], *, cause: str) -> set[int]:
     and nudges the workers after commit. A row that is being worked on keeps running: its worker sees by
     `generation` that it has to look again.
     """
-    with transaction.atomic():
+    # What goes wrong here ends the caller's transaction, where there is one: the facts go with the mark.
+    with transaction.atomic(savepoint=False):
         marked = grow_versions(customer_ids)
         for part in batches(sorted(marked)):
             _queue(part, cause)

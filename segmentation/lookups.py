@@ -65,7 +65,7 @@ def _same(queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset
     if query.is_sliced or query.combinator or query.distinct or not query.default_ordering:
         return queryset
-    return _whole.setdefault(query.model, queryset)
+    return _whole.setdefault(queryset.model, queryset)
 
 
 class _Shape(NamedTuple):
@@ -106,7 +106,8 @@ def _worked_out(queryset: QuerySet[Any], shape: _Shape) -> _Statement:
     compiler = asked.query.get_compiler(connection=connection)
     sql, values = compiler.as_sql()
     converters = compiler.get_converters([column[0] for column in compiler.select])
-    return _Statement(sql, tuple(values), compiler, converters, locks=asked.query.select_for_update)
+    locks = asked.query.select_for_update and connection.features.has_select_for_update
+    return _Statement(sql, tuple(values), compiler, converters, locks)
 
 
 def _among(shape: _Shape) -> Q:

@@ -58,9 +58,11 @@ def ensure(seen: Iterable[SeenProduct]) -> dict[str, StoredProduct]:
         batch_size=1000,
     )
     _fill([known[key] for key in known], wanted, categories)
+    # What is filled here is filled in the rows that were read as well.
+    stored = known if known.keys() >= wanted.keys() else _read(wanted)
     return {
         key: StoredProduct(row.pk, row.category.number % MASK_BITS if row.category else None)
-        for key, row in _read(wanted).items()
+        for key, row in stored.items()
     }
 
 

@@ -6,7 +6,8 @@ from datetime import UTC, date, datetime
 
 import polars as pl
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
+from django.db.transaction import TransactionManagementError
 
 from segmentation import bulk, lookups
 from segmentation.models import (
@@ -117,6 +118,18 @@ def test_json_and_nothing_at_all():
     assert PolicyVersion.objects.get().content == {"x": [1, None]}
     assert bulk.insert(PolicyVersion, ("sha256", "content"), []) == 0
     assert bulk.delete(PolicyVersion, ("sha256",), []) == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_kept_query_that_locks_refuses_to_be_asked_outside_a_transaction():
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite has one writer; there is no lock on a row")
+    held = Customer.objects.select_for_update()
+    Customer.objects.create(id=1, reference="c1")
+    with transaction.atomic():
+        assert list(lookups.values_in(held, [1], "reference", by="pk")) == [("c1",)]
+    with pytest.raises(TransactionManagementError):
+        list(lookups.values_in(held, [1], "reference", by="pk"))
 
 
 def test_values_are_read_for_many_ids_in_parts(monkeypatch):

@@ -7,6 +7,7 @@ from threading import Thread
 
 import pytest
 from django.db import connection, transaction
+from django.utils import timezone
 
 from segmentation import in_force, segments
 from segmentation.decisions import policy as policies
@@ -15,11 +16,16 @@ from segmentation.models import (
     AttributeDefinition,
     Campaign,
     CampaignRule,
+    EventSource,
     HoldoutGroup,
+    ModelSlot,
     Offer,
+    ScoringRun,
     Segment,
     SegmentVersion,
     ServicePriorityRule,
+    Shop,
+    ShopContext,
     Target,
 )
 from tests.segmentation.decisions.shop import (
@@ -92,10 +98,17 @@ def test_an_edit_on_another_connection_decides_the_next_customer():
     [
         lambda: AttributeDefinition.objects.create(slug="club", label="Club", kind="text"),
         lambda: Target.objects.filter(slug="churn").update(is_active=False),
+        lambda: Shop.objects.update(time_zone="Europe/Paris"),
+        lambda: EventSource.objects.create(slug="shop", live_since=timezone.now()),
+        lambda: ModelSlot.objects.create(target=Target.objects.get(slug="churn")),
+        lambda: ScoringRun.objects.update(context=ShopContext.objects.get()),
     ],
-    ids=["a new column", "a target that rests"],
+    ids=["a new column", "a target that rests", "the shop", "a source", "a champion", "a run's numbers"],
 )
-def test_fields_that_come_and_go_are_seen_as_well(edit):
+def test_what_scores_and_fields_are_made_of_is_seen_as_well(edit):
+    Shop.get()
+    ShopContext.objects.create(as_of=TODAY, catalogue_version="x", data={})
+    ScoringRun.objects.create(as_of=TODAY)
     before = in_force.stamp()
     elsewhere(edit)
     assert in_force.stamp() != before
@@ -107,6 +120,20 @@ def test_what_is_known_costs_one_query(django_assert_num_queries):
     policies.current(TODAY), segments.definitions()
     with django_assert_num_queries(2):
         policies.current(TODAY), segments.definitions()
+
+
+@pytest.mark.django_db
+def test_a_steady_block_asks_once_and_the_next_one_sees_the_edit(django_assert_num_queries):
+    shop_with_rules()
+    policies.current(TODAY), segments.definitions()
+    with in_force.steady():
+        with django_assert_num_queries(1):
+            before = policies.current(TODAY)
+            segments.definitions()
+        Offer.objects.update(is_active=False)
+        assert policies.current(TODAY) is before
+    with in_force.steady():
+        assert policies.current(TODAY).sha256 != before.sha256
 
 
 @pytest.mark.django_db
