@@ -106,6 +106,10 @@ def lines(result: dict[str, Any]) -> list[str]:
         f"largest worker {run['rss_mib']:.0f} MiB (target {WORKER_MIB:.0f}) · "
         f"processor seconds {run['cpu']:.1f} (database {run['server_cpu']:.1f})"
     )
+    out += [
+        f"  MiB by tenth of the time: {' '.join(f'{value:.0f}' for value in tenths)}"
+        for tenths in run["rss_by_tenth_mib"]
+    ]
     out += report.stages(
         run["stages"], floor["stages"] if floor else {}, result.get("again", {}).get("stages", {})
     )
@@ -160,6 +164,7 @@ def _classify(workers: int) -> dict[str, Any]:
         "seconds": finished - started,
         "walk_seconds": walked - planned,
         "rss_mib": max(answer["rss_mib"] for answer in answers),
+        "rss_by_tenth_mib": [answer["rss_by_tenth_mib"] for answer in answers],
         "cpu": sum(answer["cpu"] + answer["server_cpu"] for answer in answers),
         "server_cpu": sum(answer["server_cpu"] for answer in answers),
         "stages": stages,

@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import threading
-import time
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 from benchmarks import data, report, seed, setup
-from benchmarks.used import Used
+from benchmarks.used import Memory, Used
 
 LINES_A_SECOND = 60_000
 MIB = 600.0
@@ -50,7 +48,7 @@ def measure(file: Path, preset: str, *, floor: bool) -> dict[str, Any]:
     call_command("migrate", verbosity=0, interactive=False)
     said = events(preset)
     _adopt(said.currency, said.time_zone)
-    with _Memory() as memory:
+    with Memory() as memory:
         used, started = Used.now(), perf_counter()
         done = imports.run(imports.Request(file, preset=preset))
         seconds, processor = perf_counter() - started, used.since()
@@ -82,36 +80,6 @@ def lines(result: dict[str, Any]) -> list[str]:
         f"  processor seconds {result['cpu'] + result['server_cpu']:.1f} (database {result['server_cpu']:.1f}) · "
         f"MiB by tenth of the time: {tenths} · load {report.machine()['load'][0]}",
     ]
-
-
-class _Memory:
-    """This process's resident memory, looked at a few times a second."""
-
-    def __enter__(self) -> _Memory:
-        self.seen: list[float] = []
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    @property
-    def peak(self) -> float:
-        return max(self.seen)
-
-    def by_tenth(self) -> list[float]:
-        size = max(len(self.seen) // 10, 1)
-        return [max(self.seen[start : start + size]) for start in range(0, len(self.seen), size)][:10]
-
-    def _look(self) -> None:
-        page = os.sysconf("SC_PAGE_SIZE")
-        while not self._stop.is_set():
-            resident = int(Path("/proc/self/statm").read_text().split()[1]) * page
-            self.seen.append(resident / 2**20)
-            time.sleep(0.2)
 
 
 def _lines_read() -> int:

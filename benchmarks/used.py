@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import resource
+import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,3 +44,34 @@ def _server_seconds() -> float:
 
 def peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+class Memory:
+    """This process's resident memory in MiB, looked at a few times a second while it is open."""
+
+    def __enter__(self) -> Memory:
+        self.seen: list[float] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    @property
+    def peak(self) -> float:
+        return max(self.seen)
+
+    def by_tenth(self) -> list[float]:
+        """The most in each tenth of the time."""
+        size = max(len(self.seen) // 10, 1)
+        return [max(self.seen[start : start + size]) for start in range(0, len(self.seen), size)][:10]
+
+    def _look(self) -> None:
+        page = os.sysconf("SC_PAGE_SIZE")
+        while not self._stop.is_set():
+            resident = int(Path("/proc/self/statm").read_text().split()[1]) * page
+            self.seen.append(resident / 2**20)
+            time.sleep(0.2)

@@ -12,7 +12,7 @@ from time import perf_counter
 import django
 
 from benchmarks.processes import say
-from benchmarks.used import Used, peak_mib
+from benchmarks.used import Memory, Used, peak_mib
 
 django.setup()
 
@@ -28,7 +28,7 @@ def main() -> None:
     run_id = int(sys.stdin.readline())
     on_decided = stage("outbox")(outbox.stage)
     started, shards, used = perf_counter(), 0, Used.now()
-    with recording() as seconds:
+    with recording() as seconds, Memory() as memory:
         while shard := scoring_runs.claim_shard(run_id):
             scoring_runs.run_shard(shard, on_decided=on_decided)
             shards += 1
@@ -36,6 +36,7 @@ def main() -> None:
         "shards": shards,
         "busy": perf_counter() - started,
         "rss_mib": peak_mib(),
+        "rss_by_tenth_mib": memory.by_tenth(),
         "stages": dict(seconds),
     }
     say(json.dumps({**answer, **used.since()}))

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import polars as pl
-from django.db.models import F, QuerySet
+from django.db.models import Max, Min
 
-from segmentation import bulk, campaigns, memberships, segments, stored_frames
+from segmentation import bulk, campaigns, counts, memberships, segments, stored_frames
+from segmentation.batches import batches
 from segmentation.decisions import policy as policies
 from segmentation.decisions.policy import Policy
 from segmentation.decisions.verdicts import Judged, Verdict, judge
-from segmentation.models import Campaign, Customer, CustomerFeatures, Segment, ServicePriorityRule, Shop
+from segmentation.models import Campaign, Customer, Segment, ServicePriorityRule, Shop
 from segmentation.rules import compile as rules
 from segmentation.rules import language
 from segmentation.rules.language import Group, Node
@@ -29,6 +30,7 @@ EXACT_UP_TO: Final = 20_000
 SAMPLE: Final = 10_000
 SHOWN: Final = 10
 _CHUNK: Final = 5000
+_IDS_AT_ONCE: Final = 1_000_000
 _Z95: Final = 1.96
 # Knuth's multiplicative hash: spreads consecutive ids evenly over 32 bits.
 _HASH, _BITS = 2_654_435_761, 1 << 32
@@ -94,11 +96,14 @@ class PriorityReach:
 
 @dataclass(frozen=True)
 class _Asked:
-    """Customers to look at, and how many each stands for."""
+    """Customers to look at, and how many they stand for."""
 
-    rows: QuerySet[CustomerFeatures]
+    ids: Sequence[int]
     total: int
-    looked_at: int
+
+    @property
+    def looked_at(self) -> int:
+        return len(self.ids)
 
     def scaled(self, count: int) -> int:
         return round(count * self.total / self.looked_at) if self.looked_at else 0
@@ -200,16 +205,27 @@ def _draft(rule: object, segment: Segment | None) -> Node:
 
 def _asked() -> _Asked:
     rows = stored_frames.classified()
-    total = rows.count()
-    if total <= EXACT_UP_TO:
-        return _Asked(rows, total, total)
-    hashed = rows.annotate(hashed=F("customer_id") * _HASH % _BITS)
-    picked = hashed.filter(hashed__lt=_BITS * SAMPLE // total)
-    return _Asked(picked, total, picked.count())
+    everybody = list(rows.order_by("pk").values_list("pk", flat=True)[: EXACT_UP_TO + 1])
+    if len(everybody) <= EXACT_UP_TO:
+        return _Asked(everybody, len(everybody))
+    total = counts.read().customers
+    drawn = list(_drawn(min(SAMPLE / max(total, 1), 1.0)))
+    people = bulk.values_in(Customer.objects.filter(merged_into=None), drawn, "pk", by="pk")
+    there = [pk for (pk,) in people]
+    picked = sorted(pk for (pk,) in bulk.values_in(rows, there, "pk", by="pk"))
+    return _Asked(picked, max(round(total * len(picked) / max(len(there), 1)), len(picked)))
+
+
+def _drawn(share: float) -> Iterator[int]:
+    """This share of the ids that customers may have: worked out, so that no table is read as a whole."""
+    span = Customer.objects.aggregate(first=Min("pk"), last=Max("pk"))
+    for start in range(span["first"], span["last"] + 1, _IDS_AT_ONCE):
+        ids = np.arange(start, min(start + _IDS_AT_ONCE, span["last"] + 1), dtype=np.uint64)
+        yield from ids[ids * np.uint64(_HASH) % np.uint64(_BITS) < share * _BITS].tolist()
 
 
 def _frames(asked: _Asked) -> Iterator[pl.DataFrame]:
-    for ids in stored_frames.chunks(asked.rows, size=_CHUNK):
+    for ids in batches(asked.ids, _CHUNK):
         yield stored_frames.read(ids)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,7 +14,7 @@ from django.db.models import Count, F, Max, Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
-from segmentation import leases, locks, memberships, serving
+from segmentation import counts, leases, locks, memberships, serving
 from segmentation.jobs import Job, enqueue
 from segmentation.models import (
     AuditEntry,
@@ -22,6 +22,7 @@ from segmentation.models import (
     Decision,
     LeaseState,
     Membership,
+    Offer,
     ScoringRun,
     ScoringShard,
     Shop,
@@ -141,21 +142,22 @@ def summarise(run: ScoringRun) -> dict[str, Any]:
     """Customers by tier, segment, offer and priority as they stand now."""
     people = Customer.objects.filter(merged_into__isnull=True)
 
-    def counted(field: str) -> dict[str, int]:
-        rows = people.order_by().values_list(field).annotate(n=Count("pk"))
-        return {
-            str(value): n for value, n in sorted(rows, key=lambda row: str(row[0])) if value not in {None, ""}
-        }
+    def sorted_by_name(counted: Mapping[Any, int]) -> dict[str, int]:
+        named = {str(value): n for value, n in counted.items() if value not in {None, ""}}
+        return dict(sorted(named.items()))
 
+    now = counts.store()
+    offers = dict(Offer.objects.values_list("pk", "slug"))
+    abstained = people.exclude(abstain_reason="").order_by().values_list("abstain_reason")
     segments = Membership.objects.order_by().values_list("segment__slug").annotate(n=Count("pk"))
     return {
         "customers": run.customers,
         "scored": sum(run.shards.values_list("scored", flat=True)),
-        "tiers": counted("tier"),
+        "tiers": sorted_by_name(now.tiers),
         "segments": dict(sorted(segments)),
-        "offers": counted("current_offer__slug"),
-        "priorities": counted("priority"),
-        "abstained": counted("abstain_reason"),
+        "offers": sorted_by_name({offers.get(key): n for key, n in now.offers.items()}),
+        "priorities": sorted_by_name(now.priorities),
+        "abstained": sorted_by_name(dict(abstained.annotate(n=Count("pk")))),
         "decisions": Decision.objects.filter(
             cause=Decision.Cause.BATCH, decided_at__gte=run.created_at
         ).count(),

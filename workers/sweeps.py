@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from crm_integration import inbox, outbox
-from segmentation import campaigns, leases, memberships, scoring_runs, training_runs
+from segmentation import campaigns, counts, leases, memberships, scoring_runs, training_runs
 from segmentation.jobs import Job, enqueue
 from segmentation.models import (
     DueCustomer,
@@ -37,7 +37,10 @@ NIGHTLY_HOUR = 2
 
 
 def nudge_late_rows() -> None:
-    """Re-nudge every kind of row that is due and late, or whose claim ran out; campaigns start and end on their days."""
+    """Re-nudge every kind of row that is due and late, or whose claim ran out.
+
+    Campaigns start and end on their days, and the shop's numbers are counted for the first page.
+    """
     if inbox.due_ids(limit=1):
         enqueue(Job.PROCESS_INBOUND)
     if outbox.due_ids(limit=1):
@@ -56,6 +59,7 @@ def nudge_late_rows() -> None:
         enqueue(Job.REFRESH_SEGMENT, segment_id=segment_id)
     training_runs.release_abandoned()
     campaigns.advance(Shop.get().today())
+    counts.store_if_due()
 
 
 def _late(model: type[Leased]) -> QuerySet[Any]:

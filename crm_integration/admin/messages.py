@@ -46,6 +46,8 @@ class MessageAdmin(ReadOnlyAdmin):
     search_help_text = _("The exact message id")
     list_select_related: Any = ("connection",)
     list_disable_select_all = False
+    # Newest first and no other way: an index for each column would cost every message.
+    sortable_by = ()
     ordering = ("-id",)
     change_form_outer_before_template = "crm_integration/message_head.html"
 

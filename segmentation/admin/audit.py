@@ -26,6 +26,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     search_help_text = _(
         "An id, an action such as “promoted”, or a kind of object such as segmentation.segment"
     )
+    sortable_by = ("when",)
     ordering = ("-id",)
 
     @admin.display(description=_("when"), ordering="id")

@@ -12,10 +12,11 @@ from django.utils.translation import gettext_lazy as _
 from unfold.contrib.filters.admin import CheckboxFilter
 
 from segmentation.dashboard import words
-from segmentation.models import Customer, Offer, Segment
+from segmentation.models import Customer, CustomerIdentity, Offer, Segment
 
 CACHE_SECONDS = 300
 COUNTRIES_SHOWN = 60
+NAMESPACES_ASKED = 200
 
 
 class ManyFilter(CheckboxFilter):
@@ -117,21 +118,24 @@ class CountryFilter(ManyFilter):
 
 
 def countries() -> list[str]:
-    """Countries of customers, found by hopping through the index: one short query a country, then cached."""
-    known: list[str] | None = cache.get("customer-countries")
-    if known is None:
-        known = []
-        last = ""
-        while len(known) < COUNTRIES_SHOWN:
-            rows = (
-                Customer.objects.filter(country__gt=last)
-                .order_by("country")
-                .values_list("country", flat=True)
-            )
-            found = rows.first()
-            if found is None:
-                break
-            known.append(found)
-            last = found
-        cache.set("customer-countries", known, CACHE_SECONDS)
+    """Countries of customers, cached."""
+    return cache.get_or_set(
+        "customer-countries", lambda: _hopping(Customer.objects, "country", COUNTRIES_SHOWN), CACHE_SECONDS
+    )
+
+
+def namespaces() -> list[str]:
+    """Sources under whose ids customers are known: with them the index finds an id, without it is read as a whole."""
+    return _hopping(CustomerIdentity.objects, "namespace", NAMESPACES_ASKED)
+
+
+def _hopping(rows: Any, name: str, most: int) -> list[str]:
+    """The values of a column, found by hopping through its index: one short query a value."""
+    known: list[str] = []
+    while len(known) < most:
+        after = rows.filter(**{f"{name}__gt": known[-1] if known else ""}).order_by(name)
+        found = after.values_list(name, flat=True).first()
+        if found is None:
+            break
+        known.append(found)
     return known

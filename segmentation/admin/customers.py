@@ -22,6 +22,7 @@ from segmentation.models import (
     AttributeDefinition,
     AuditEntry,
     Customer,
+    CustomerIdentity,
     DueCustomer,
     LeaseState,
     Membership,
@@ -58,7 +59,9 @@ class CustomerAdmin(ReadOnlyAdmin):
     search_fields = ("reference",)
     search_help_text = _("Customer number, other id or whole e-mail")
     list_before_template = "tierwise/customer_search.html"
+    sorts_by_one_column = True
     # Urgent first; the order is an index (customer_by_priority), so the first page reads only its own rows.
+    # Behind a filter the newest come first, in the order of the filter's own index.
     ordering = ("-priority", "-id")
 
     def extra_urls(self) -> list[tuple[str, View, str]]:
@@ -86,7 +89,8 @@ class CustomerAdmin(ReadOnlyAdmin):
         by_number = queryset.filter(reference__startswith=term)
         if by_number.exists() or not request.user.has_perm(SEE_IDENTITIES):
             return by_number, False
-        return queryset.filter(identities__value=term), True
+        known = CustomerIdentity.objects.filter(namespace__in=filters.namespaces(), value=term)
+        return queryset.filter(pk__in=known.values("customer")), False
 
     def _with_email(self, request: HttpRequest, queryset: QuerySet, email: str) -> QuerySet:
         """Whose address this is, is contact data: the same permission, and the look is written down."""

@@ -43,4 +43,5 @@ class DueCustomerAdmin(ReadOnlyAdmin):
     list_display = ("customer", "cause", "state", "attempts", "created_at", "error")
     list_select_related = ("customer",)
     list_filter = ("state",)
+    sortable_by = ()
     ordering = ("id",)

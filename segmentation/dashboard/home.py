@@ -11,7 +11,8 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from segmentation.dashboard import charts, counts, run_page, words
+from segmentation import counts
+from segmentation.dashboard import charts, run_page, words
 from segmentation.models import (
     Alert,
     ImportRun,

@@ -635,6 +635,20 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='CustomerCounts',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('content', models.JSONField()),
+                ('seconds', models.FloatField()),
+                ('counted_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+            ],
+            options={
+                'verbose_name': 'customer counts',
+                'verbose_name_plural': 'customer counts',
+                'constraints': [models.CheckConstraint(condition=models.Q(('pk', 1)), name='customer_counts_are_one_row')],
+            },
+        ),
+        migrations.CreateModel(
             name='FeaturePortrait',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -966,11 +980,15 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='customer',
+            index=models.Index(fields=['orders', 'id'], name='customer_by_orders'),
+        ),
+        migrations.AddIndex(
+            model_name='customer',
             index=models.Index(condition=models.Q(('merged_into__isnull', False)), fields=['merged_into'], name='customer_by_survivor'),
         ),
         migrations.AddIndex(
             model_name='customer',
-            index=models.Index(condition=models.Q(('current_offer__isnull', False)), fields=['current_offer'], name='customer_by_offer'),
+            index=models.Index(condition=models.Q(('current_offer__isnull', False)), fields=['current_offer', 'id'], name='customer_by_offer'),
         ),
         migrations.AddIndex(
             model_name='decision',

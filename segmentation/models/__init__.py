@@ -19,6 +19,7 @@ from segmentation.models.customers import (
     Consent,
     ContactData,
     Customer,
+    CustomerCounts,
     CustomerIdentity,
 )
 from segmentation.models.events import (
@@ -62,6 +63,7 @@ __all__ = [
     "Consent",
     "ContactData",
     "Customer",
+    "CustomerCounts",
     "CustomerFeatures",
     "CustomerIdentity",
     "Decision",

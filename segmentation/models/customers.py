@@ -71,13 +71,14 @@ class Customer(models.Model):
             models.Index(fields=["priority", "id"], name="customer_by_priority"),
             models.Index(fields=["country", "id"], name="customer_by_country"),
             models.Index(fields=["last_order_at", "id"], name="customer_by_last_order"),
+            models.Index(fields=["orders", "id"], name="customer_by_orders"),
             models.Index(
                 fields=["merged_into"],
                 name="customer_by_survivor",
                 condition=models.Q(merged_into__isnull=False),
             ),
             models.Index(
-                fields=["current_offer"],
+                fields=["current_offer", "id"],
                 name="customer_by_offer",
                 condition=models.Q(current_offer__isnull=False),
             ),
@@ -212,3 +213,19 @@ class ContactData(models.Model):
 
     def __str__(self) -> str:
         return f"contact data of customer {self.customer_id}"
+
+
+class CustomerCounts(models.Model):
+    """The shop in numbers as workers last counted it, and how long that took (segmentation/counts.py); one row."""
+
+    content = models.JSONField()
+    seconds = models.FloatField()
+    counted_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        verbose_name = _("customer counts")
+        verbose_name_plural = _("customer counts")
+        constraints = [models.CheckConstraint(condition=models.Q(pk=1), name="customer_counts_are_one_row")]
+
+    def __str__(self) -> str:
+        return f"{self.counted_at}"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from django.urls import reverse
 
-from segmentation import roles
-from segmentation.dashboard import counts, words
+from segmentation import counts, roles
+from segmentation.dashboard import words
 from segmentation.models import Alert, AuditEntry, Shop, TrainingRun
 from segmentation.starter_set import LIKELY_TO_LEAVE
 from tests.segmentation.admin import world

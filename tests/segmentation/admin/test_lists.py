@@ -9,8 +9,16 @@ from django.core.cache import cache
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from segmentation import counts
 from segmentation.admin import pagination
-from segmentation.models import AuditEntry, Customer, Product, TrainingRun
+from segmentation.models import (
+    AuditEntry,
+    Customer,
+    CustomerCounts,
+    CustomerIdentity,
+    Product,
+    TrainingRun,
+)
 from tests.segmentation.admin import world
 from tests.segmentation.admin.world import page
 
@@ -58,12 +66,12 @@ def test_the_audit_list_costs_the_same_for_3_and_60_entries(admin_client, admin_
     assert queries(admin_client, page("auditentry_changelist")) == few <= AUDIT_LIST
 
 
-def plan(rows):
+def plan(rows, *, ordered=False):
     """How the database would read `rows` if there were many of them."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
-            cursor.execute("SET LOCAL enable_seqscan = off")
-    return rows.order_by().explain()
+            cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off")
+    return (rows if ordered else rows.order_by()).explain()
 
 
 @pytest.mark.parametrize("term", ["42", "promoted", "segmentation.segment"])
@@ -128,6 +136,67 @@ def test_a_count_never_sorts_or_reads_past_the_bound():
     assert "ORDER BY" not in found[0]["sql"]
     assert f"LIMIT {pagination.ROWS_SHOWN + 1}" in found[0]["sql"]
     assert len(found) == 1
+
+
+WHOLE_TABLE = r"Seq Scan on segmentation_customer\b|SCAN segmentation_customer(?! USING)\b|Sort\b|TEMP B-TREE"
+
+
+@pytest.mark.parametrize("column", ["1", "2", "5", "6", "7", "8"])
+@pytest.mark.parametrize("direction", ["", "-"])
+def test_an_index_sorts_the_customers_by_every_column_both_ways(admin_client, column, direction):
+    world.customers(3, last_order_at=world.AT)
+    listed = admin_client.get(page("customer_changelist"), {"o": f"{direction}{column}"}).context["cl"]
+    rows = listed.queryset.select_related(None)[:50]
+    assert not re.search(WHOLE_TABLE, plan(rows, ordered=True))
+
+
+def test_who_has_no_value_is_left_out_where_the_list_is_sorted_by_it(admin_client):
+    known = world.customers(2, last_order_at=world.AT)
+    world.customer(last_order_at=None)
+    answer = admin_client.get(page("customer_changelist"), {"o": "-6"})
+    assert [row.pk for row in answer.context["cl"].queryset] == [known[1].pk, known[0].pk]
+    assert "is left out" in answer.content.decode()
+    assert admin_client.get(page("customer_changelist")).context["cl"].result_count == 3
+
+
+def test_behind_a_filter_the_newest_come_first(admin_client):
+    first = world.customer(priority=4)
+    second = world.customer(priority=2)
+    listed = admin_client.get(page("customer_changelist")).context["cl"].queryset
+    assert [row.pk for row in listed] == [first.pk, second.pk]
+    listed = admin_client.get(page("customer_changelist"), {"tier": "high"}).context["cl"].queryset
+    assert [row.pk for row in listed] == [second.pk, first.pk]
+
+
+def test_a_customer_is_found_by_an_id_of_any_source_through_its_index(admin_client):
+    wanted = world.customer()
+    world.customers(2)
+    for namespace in ("crm", "store"):
+        CustomerIdentity.objects.create(customer=wanted, namespace=namespace, value="X-7")
+    found = admin_client.get(page("customer_changelist"), {"q": "X-7"}).context["cl"].queryset
+    assert list(found) == [wanted]
+    assert "identity_belongs_to_one_customer" in plan(found) or "namespace=? AND value=?" in plan(found)
+
+
+def test_a_shop_that_is_slow_to_count_is_counted_by_workers_alone(admin_client, monkeypatch):
+    world.shop_with_everything()
+    monkeypatch.setattr(counts, "QUICK_SECONDS", 0.0)
+    counts.store_if_due()
+    cache.clear()
+    world.customers(3)
+
+    def scans(look):
+        with CaptureQueriesContext(connection) as found:
+            look()
+        return sum("GROUP BY" in query["sql"] and "risk_bin" in query["sql"] for query in found)
+
+    assert scans(lambda: admin_client.get("/admin/")) == 0
+    assert counts.read().customers == 1
+    assert scans(counts.store_if_due) == 0
+    CustomerCounts.objects.update(counted_at="2024-05-01T12:00:00Z")
+    assert scans(counts.store_if_due) == 1
+    assert counts.read() == counts.store()
+    assert counts.read().customers == 4
 
 
 def test_the_home_page_reads_the_customers_once_a_minute(admin_client):
