@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from time import monotonic
@@ -51,7 +52,8 @@ def receive(connection: Connection, *, dedupe_key: str, body: bytes, received_at
     """Store a verified message once under (connection, dedupe_key) and nudge a worker. Committed on return."""
     digest = hashlib.sha256(body).hexdigest()
     try:
-        with transaction.atomic():
+        # One statement commits by itself; inside somebody's transaction a savepoint keeps a repetition from spoiling it.
+        with transaction.atomic() if transaction.get_connection().in_atomic_block else nullcontext():
             message = InboundMessage.objects.create(
                 connection=connection,
                 dedupe_key=dedupe_key,
