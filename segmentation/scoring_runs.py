@@ -147,7 +147,7 @@ def summarise(run: ScoringRun) -> dict[str, Any]:
         return dict(sorted(named.items()))
 
     now = counts.store()
-    offers = dict(Offer.objects.values_list("pk", "slug"))
+    offers: dict[int | None, str] = dict(Offer.objects.values_list("pk", "slug"))
     abstained = people.exclude(abstain_reason="").order_by().values_list("abstain_reason")
     segments = Membership.objects.order_by().values_list("segment__slug").annotate(n=Count("pk"))
     return {
