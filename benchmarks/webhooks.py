@@ -14,12 +14,18 @@ from benchmarks import report, setup
 
 MESSAGES = 3_000
 SENDERS = 8
+MOST_SECONDS = 60.0  # on a busy machine fewer messages must do
+A_SECOND = {"postgresql": 500, "sqlite": 250}
+P99_MS = 100.0
+RATIO = 0.25
 SLUG = "benchmark"
 BARE = "benchmarks.bare_door:application"
 Signed = tuple[bytes, dict[str, str]]
 
 
 def measure() -> dict[str, Any]:
+    from django.db import connection as database
+
     from crm_integration import connections
     from crm_integration.connections import Door
     from crm_integration.models import Connection, InboundMessage
@@ -41,29 +47,33 @@ def measure() -> dict[str, Any]:
     )
     return {
         "benchmark": "webhooks",
-        "messages": MESSAGES,
+        "database": database.vendor,
+        "messages": len(ours["each"]),
         "stored": stored,
         "seconds": ours["seconds"],
+        "a_second": len(ours["each"]) / ours["seconds"],
         "ms": report.quantiles(ours["each"]),
         "floor": bare["seconds"],
+        "floor_a_second": len(bare["each"]) / bare["seconds"],
         "floor_ms": report.quantiles(bare["each"]),
-        "ratio": ours["seconds"] / bare["seconds"],
+        "ratio": len(ours["each"]) / ours["seconds"] / (len(bare["each"]) / bare["seconds"]),
     }
 
 
 def lines(result: dict[str, Any]) -> list[str]:
-    count = result["messages"]
+    least = A_SECOND[result["database"]]
     return [
-        f"webhook → row: ratio to a bare WSGI application {result['ratio']:.2f} · {count / result['seconds']:,.0f}/s, "
-        f"bare {count / result['floor']:,.0f}/s · p50 {result['ms']['p50']:.1f} ms, p99 {result['ms']['p99']:.1f} ms · "
-        f"{result['stored']:,} of {count:,} messages became rows"
+        f"webhook → row: {result['ratio']:.2f} of a bare WSGI application (target {RATIO}) · {result['a_second']:,.0f}/s "
+        f"(target {least}), bare {result['floor_a_second']:,.0f}/s · p50 {result['ms']['p50']:.1f} ms, "
+        f"p99 {result['ms']['p99']:.1f} ms (target {P99_MS:.0f}) · "
+        f"{result['stored']:,} of {result['messages']:,} messages became rows · load {report.machine()['load'][0]}"
     ]
 
 
 def _served(
     application: str, messages: list[Signed], environment: dict[str, str] | None = None
 ) -> dict[str, Any]:
-    """Send all messages from a few keep-alive connections, after one each; seconds in all and of each."""
+    """Send from a few keep-alive connections, after one message each, until all are sent or the time is over."""
     from workers.demo import processes
 
     port = processes.free_port()
@@ -82,9 +92,12 @@ def _served(
 
 def _send(port: int, messages: list[Signed]) -> list[float]:
     link = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    taken = []
+    taken: list[float] = []
+    until = perf_counter() + MOST_SECONDS
     for body, headers in messages:
         started = perf_counter()
+        if started > until:
+            break
         link.request("POST", f"/hooks/{SLUG}/", body, headers)
         answer = link.getresponse()
         answer.read()

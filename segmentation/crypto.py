@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from functools import lru_cache
 from typing import Any
@@ -61,7 +60,7 @@ def unseal(data_key: bytes, token: bytes) -> bytes:
 def blind_index(kind: str, value: str) -> str:
     """64 hex characters: HMAC-SHA256 of a normalised value, so equality can be searched without the text."""
     message = f"{kind}:{value.strip().casefold()}".encode()
-    return hmac.new(settings.PSEUDONYM_KEY, message, hashlib.sha256).hexdigest()
+    return hmac.digest(settings.PSEUDONYM_KEY, message, "sha256").hex()
 
 
 def pseudonym(kind: str, value: str) -> str:

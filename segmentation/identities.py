@@ -93,10 +93,12 @@ def adopt_guests(emails: Mapping[int, str]) -> set[int]:
     """
     if not Shop.get().join_guests_by_email:
         return set()
-    homes = {contacts.email_index(email): customer_id for customer_id, email in emails.items()}
     guests = ContactData.objects.filter(
         customer__reference__startswith=f"{GUEST}:", customer__merged_into=None
     )
+    if not guests.exists():
+        return set()
+    homes = {contacts.email_index(email): customer_id for customer_id, email in emails.items()}
     pairs = {
         guest: homes[index]
         for guest, index in bulk.values_in(guests, sorted(homes), "pk", "email_index", by="email_index")

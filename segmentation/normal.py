@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from segmentation.kinds import EventKind
 
@@ -36,6 +38,7 @@ PROFILE_LIMITS = {
     "channel": 64,
     "language": 35,
 }
+CUSTOMER = gettext_lazy("customer")  # looked up for the few that have a problem
 PURPOSES = ("marketing", "profiling")
 ANSWERS = ("granted", "denied")
 
@@ -141,7 +144,7 @@ def customer_problem(customer: NormalCustomer) -> str:
     """Why this cannot be stored about a customer, or nothing."""
     if not customer.reference.strip():
         return _("The customer has no id.")
-    fields = [(_("customer"), customer.reference, MAX_REFERENCE)]
+    fields: list[tuple[str | Promise, str, int]] = [(CUSTOMER, customer.reference, MAX_REFERENCE)]
     fields += [(name, getattr(customer, name), most) for name, most in PROFILE_LIMITS.items()]
     moments = [
         customer.signed_up_at,
@@ -159,7 +162,7 @@ def customer_problem(customer: NormalCustomer) -> str:
     return text_problem(fields)
 
 
-def text_problem(fields: Iterable[tuple[str, str, int]]) -> str:
+def text_problem(fields: Iterable[tuple[str | Promise, str, int]]) -> str:
     """The first of (name, text, most characters) that is too long or cannot be stored, as a sentence."""
     for name, value, most in fields:
         if len(value) > most:

@@ -166,7 +166,7 @@ def summarise(run: ScoringRun) -> dict[str, Any]:
         return dict(sorted(named.items()))
 
     now = counts.store()
-    offers = dict(Offer.objects.values_list("pk", "slug"))
+    offers: dict[int | None, str] = dict(Offer.objects.values_list("pk", "slug"))
     abstained = people.exclude(abstain_reason="").order_by().values_list("abstain_reason")
     # Counted a moment ago.
     segments = Segment.objects.filter(member_count__gt=0).values_list("slug", "member_count")

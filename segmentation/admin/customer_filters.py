@@ -119,9 +119,11 @@ class CountryFilter(ManyFilter):
 
 def countries() -> list[str]:
     """Countries of customers, cached."""
-    return cache.get_or_set(
-        "customer-countries", lambda: _hopping(Customer.objects, "country", COUNTRIES_SHOWN), CACHE_SECONDS
-    )
+    known: list[str] | None = cache.get("customer-countries")
+    if known is None:
+        known = _hopping(Customer.objects, "country", COUNTRIES_SHOWN)
+        cache.set("customer-countries", known, CACHE_SECONDS)
+    return known
 
 
 def namespaces() -> list[str]:

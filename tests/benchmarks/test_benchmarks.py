@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import pytest
 from django.db import connection
 
-from benchmarks import copies, floor, rules, segments
-from segmentation import scoring_runs, starter, stored_frames
+from benchmarks import copies, floor, growth, rules, segments
+from segmentation import contacts, scoring_runs, starter, stored_frames
 from segmentation.features import store
-from segmentation.models import Customer, CustomerFeatures, Membership, Score, Segment, Shop
+from segmentation.models import (
+    ContactData,
+    Customer,
+    CustomerFeatures,
+    CustomerIdentity,
+    Event,
+    Membership,
+    Score,
+    Segment,
+    Shop,
+)
+from tests.segmentation.admin import world
 
 
 def classify():
@@ -58,6 +70,35 @@ def test_a_twin_has_the_rows_and_the_keys_of_its_table(champion):
     for model in (Membership, CustomerFeatures):
         assert copies.into_twin(model) > 0
     assert copies.TWIN not in connection.introspection.table_names()
+
+
+def structure():
+    """Names of constraints and indexes of every table that grows."""
+    with connection.cursor() as cursor:
+        return {
+            (table, name)
+            for table in growth._tables()
+            for name in connection.introspection.get_constraints(cursor, table)
+        }
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_grown_shop_has_copies_its_keys_and_room_for_new_customers():
+    for number in range(4):
+        buyer = world.customer(f"C{number}")
+        world.order(buyer, amount_minor=1000)
+        CustomerIdentity.objects.create(customer=buyer, namespace="shop", value=buyer.reference)
+        contacts.write(buyer, contacts.Contact(email=f"c{number}@example.com"))
+    before = structure()
+    with growth.indexed_later():
+        growth.grow(11)
+    assert structure() == before
+    assert Customer.objects.count() == CustomerIdentity.objects.count() == ContactData.objects.count() == 11
+    assert Event.objects.count() == 11
+    assert set(Event.objects.values_list("customer_id", flat=True)) == set(
+        Customer.objects.values_list("pk", flat=True)
+    )
+    assert world.customer().pk > Customer.objects.get(reference="C2-2").pk
 
 
 def sizes():
