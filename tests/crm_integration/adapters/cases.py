@@ -167,7 +167,7 @@ class DoorCases:
         self.assert_denied(self.post(client, connection, headers=headers), connection, "no_secret_set")
 
     @pytest.mark.parametrize(
-        ("away", "reason"), [(-301, "timestamp_too_old"), (302, "timestamp_in_the_future")]
+        ("away", "reason"), [(-301, "timestamp_too_old"), (330, "timestamp_in_the_future")]
     )
     def test_a_stale_or_future_delivery_is_refused(self, client, connection, away, reason):
         if not self.signs_time:
