@@ -721,7 +721,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='ModelCheck',
             fields=[
-                ('pk', models.CompositePrimaryKey('customer_id', 'target_id', 'as_of', blank=True, editable=False, primary_key=True, serialize=False)),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('as_of', models.DateField(verbose_name='as of')),
                 ('customers', models.PositiveIntegerField(verbose_name='customers')),
                 ('features', models.JSONField(default=dict)),
