@@ -1,6 +1,16 @@
-"""Connections to CRMs and the messages that pass through them."""
+"""Connections to CRMs, the messages that pass through them, and the tokens of the REST door."""
 
 from crm_integration.models.connections import Connection
 from crm_integration.models.messages import DeliveryAttempt, InboundMessage, OutboundMessage, RefusedDelivery
+from crm_integration.models.tokens import ApiToken, Scope, StoredReply
 
-__all__ = ["Connection", "DeliveryAttempt", "InboundMessage", "OutboundMessage", "RefusedDelivery"]
+__all__ = [
+    "ApiToken",
+    "Connection",
+    "DeliveryAttempt",
+    "InboundMessage",
+    "OutboundMessage",
+    "RefusedDelivery",
+    "Scope",
+    "StoredReply",
+]
