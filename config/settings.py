@@ -126,12 +126,13 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024 * 1024
 # Tokens and JSON alone; the console's sessions open nothing at the REST door (crm_integration/api/).
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["crm_integration.api.authentication.TokenAuthentication"],
-    "DEFAULT_PERMISSION_CLASSES": ["crm_integration.api.base.HasScope"],
+    "DEFAULT_PERMISSION_CLASSES": ["crm_integration.api.permissions.HasScope"],
     "DEFAULT_PARSER_CLASSES": ["crm_integration.api.parsers.JsonParser"],
     "DEFAULT_RENDERER_CLASSES": ["crm_integration.api.renderers.JsonRenderer"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "crm_integration.api.problems.handle",
     "URL_FORMAT_OVERRIDE": None,
+    "SCHEMA_COERCE_PATH_PK": False,
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Tierwise",
@@ -140,6 +141,11 @@ SPECTACULAR_SETTINGS = {
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
     "SCHEMA_PATH_PREFIX": "/api",
+    "ENUM_NAME_OVERRIDES": {
+        "JobStateEnum": "segmentation.models.leased.LeaseState",
+        "ClassificationStateEnum": "segmentation.models.modeling.ScoringRun.State",
+        "ConsentAnswerEnum": "segmentation.models.customers.Consent.Status",
+    },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "crm_integration.api.schema.complete",

@@ -90,7 +90,9 @@ def about(news: Sequence[News], *, told: Mapping[int, int], now: datetime) -> li
     return messages
 
 
-def describe(decision: Decision, priority: ServicePriority | None, shop: Shop, *, now: datetime) -> dict[str, Any]:
+def describe(
+    decision: Decision, priority: ServicePriority | None, shop: Shop, *, now: datetime
+) -> dict[str, Any]:
     """The `data` of a message about the decision's customer, without its version: true now, in two queries.
 
     decision: with its customer, offer and campaign. priority: the customer's, with its rule.

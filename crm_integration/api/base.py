@@ -11,43 +11,24 @@ from django.db.models import QuerySet
 from django.http import HttpResponse
 from django.utils import timezone
 from django.utils.cache import get_conditional_response, patch_vary_headers
-from django.utils.translation import gettext as _
 from rest_framework import serializers
-from rest_framework.exceptions import NotAuthenticated, NotFound, PermissionDenied, Throttled
-from rest_framework.permissions import BasePermission
+from rest_framework.exceptions import NotFound, Throttled
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from crm_integration import tokens
 from crm_integration.api.pagination import KeysetPagination
-from crm_integration.api.queries import Query
+from crm_integration.api.queries import Filters, NoFilters, Query
 from crm_integration.models import ApiToken, Scope
 from segmentation.models import Shop
-
-class HasScope(BasePermission):
-    """Every method that a view answers names its scope; one that names none is closed."""
-
-    def has_permission(self, request: Request, view: APIView) -> bool:
-        method = "GET" if request.method == "HEAD" else str(request.method)
-        if not hasattr(view, method.lower()):
-            return True  # goes on to be refused with 405
-        token = request.auth
-        if not isinstance(token, ApiToken):
-            raise NotAuthenticated
-        scopes: Mapping[str, Scope | None] = getattr(view, "scopes", {})
-        if method not in scopes:
-            return False
-        needed = scopes[method]
-        if needed is not None and needed.value not in token.scopes:
-            raise PermissionDenied(_("The token lacks the scope “%(scope)s”.") % {"scope": needed.value})
-        return True
 
 
 class Resource(APIView):
     """A view of the REST door. `scopes`: method → what a token needs (None: any token)."""
 
     scopes: ClassVar[Mapping[str, Scope | None]]
+    query: ClassVar[type[Filters]] = NoFilters
     is_private: ClassVar[bool] = False  # True: nobody keeps a copy of the answer
     http_method_names = ["get", "post", "head"]
     raw_body: bytes = b""
@@ -57,6 +38,11 @@ class Resource(APIView):
         token = self.request.auth
         assert isinstance(token, ApiToken)
         return token
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        reads = request.method in {"GET", "HEAD"}
+        self.wanted = (self.query if reads else NoFilters).read(request)
 
     def check_permissions(self, request: Request) -> None:
         """Requests are counted before scopes are looked at, so that probing costs the prober too."""
@@ -100,7 +86,7 @@ class ListResource(Resource):
     """GET gives a page of rows in the order of `ordering`, which must end in something unique."""
 
     ordering: ClassVar[tuple[str, ...]] = ("id",)
-    query: ClassVar[type[Query]] = Query
+    query: ClassVar[type[Filters]] = Query
     serializer: ClassVar[type[serializers.Serializer]]
     tells_money: ClassVar[bool] = False
     pagination_class = KeysetPagination
@@ -109,12 +95,10 @@ class ListResource(Resource):
         raise NotImplementedError
 
     def page(self, request: Request) -> Response:
-        wanted = self.query.read(request)
-        paginator = self.pagination_class()
+        wanted, paginator = self.wanted, self.pagination_class()
         rows = paginator.page(
             self.rows(wanted), ordering=self.ordering, cursor=wanted["cursor"], limit=wanted["limit"]
         )
         context = {"shop": Shop.get()} if self.tells_money else {}
         shown = self.serializer(rows, many=True, context=context)
         return Response({"next": paginator.next_link(request), "results": shown.data})
-

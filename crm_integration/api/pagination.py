@@ -25,9 +25,7 @@ class KeysetPagination(BasePagination):
 
     _next: str | None = None
 
-    def page(
-        self, rows: QuerySet[Any], *, ordering: Sequence[str], cursor: str, limit: int
-    ) -> list[Any]:
+    def page(self, rows: QuerySet[Any], *, ordering: Sequence[str], cursor: str, limit: int) -> list[Any]:
         """At most `limit` rows after `cursor` (empty: from the beginning). Raises ValidationError."""
         if cursor:
             rows = rows.filter(_after(rows, ordering, _decode(cursor)))
@@ -43,7 +41,11 @@ class KeysetPagination(BasePagination):
         return replace_query_param(request.build_absolute_uri(), "cursor", self._next)
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
-        link = {"type": ["string", "null"], "format": "uri", "description": "The next page; null on the last."}
+        link = {
+            "type": ["string", "null"],
+            "format": "uri",
+            "description": "The next page; null on the last.",
+        }
         return {
             "type": "object",
             "required": ["next", "results"],

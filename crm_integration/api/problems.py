@@ -18,7 +18,6 @@ from rest_framework.exceptions import (
     AuthenticationFailed,
     NotAuthenticated,
     NotFound,
-    Throttled,
     ValidationError,
 )
 from rest_framework.exceptions import PermissionDenied as NotPermitted
@@ -125,6 +124,6 @@ def _headers(error: APIException) -> dict[str, str]:
     headers = {}
     if isinstance(error, NotAuthenticated | AuthenticationFailed):
         headers["WWW-Authenticate"] = getattr(error, "auth_header", "Bearer")
-    if isinstance(error, Throttled | Unavailable) and error.wait:
-        headers["Retry-After"] = str(int(error.wait))
+    if wait := getattr(error, "wait", None):
+        headers["Retry-After"] = str(int(wait))
     return headers

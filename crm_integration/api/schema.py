@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.utils import extend_schema
@@ -101,7 +101,11 @@ def _scope(operation: dict[str, Any], view: Any, method: str) -> None:
 
 def _problem() -> dict[str, Any]:
     text = {"type": "string"}
-    error = {"type": "object", "properties": {"field": text, "message": text}, "required": ["field", "message"]}
+    error = {
+        "type": "object",
+        "properties": {"field": text, "message": text},
+        "required": ["field", "message"],
+    }
     item = {
         "type": "object",
         "properties": {"item": {"type": "integer"}, "status": text, "reason": text},
@@ -125,17 +129,17 @@ def _problem() -> dict[str, Any]:
 class SchemaView(SpectacularJSONAPIView):
     """The document itself holds no data, so it is open."""
 
-    authentication_classes: ClassVar[list[Any]] = []
-    permission_classes: ClassVar[list[Any]] = [AllowAny]
+    authentication_classes: list[Any] = []
+    permission_classes: list[Any] = [AllowAny]
 
 
 class DocsView(SpectacularSwaggerSplitView):
     """A page to read and try the document; its script comes from here and is no inline one."""
 
     url_name = "api_schema"
-    authentication_classes: ClassVar[list[Any]] = []
-    permission_classes: ClassVar[list[Any]] = [AllowAny]
-    renderer_classes: ClassVar[list[Any]] = [TemplateHTMLRenderer]
+    authentication_classes: list[Any] = []
+    permission_classes: list[Any] = [AllowAny]
+    renderer_classes: list[Any] = [TemplateHTMLRenderer]
 
 
 class _Anything(DefaultContentNegotiation):
@@ -148,8 +152,8 @@ class _Anything(DefaultContentNegotiation):
 class NowhereView(APIView):
     """Every other address below /api/, with any method."""
 
-    authentication_classes: ClassVar[list[Any]] = []
-    permission_classes: ClassVar[list[Any]] = [AllowAny]
+    authentication_classes: list[Any] = []
+    permission_classes: list[Any] = [AllowAny]
     content_negotiation_class = _Anything
 
     @extend_schema(exclude=True)

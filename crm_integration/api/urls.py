@@ -17,12 +17,18 @@ urlpatterns: list[URLPattern] = [
     # customers
     path("customers/", customers.CustomersView.as_view(), name="api_customers"),
     path("customers/lookup/", customers.LookupView.as_view(), name="api_lookup"),
-    path("customers/<path:reference>/next-action/", customers.NextActionView.as_view(), name="api_next_action"),
     path(
-        "customers/<path:reference>/events/", customers.CustomerEventsView.as_view(), name="api_customer_events"
+        "customers/<path:reference>/next-action/", customers.NextActionView.as_view(), name="api_next_action"
     ),
     path(
-        "customers/<path:reference>/scores/", customers.CustomerScoresView.as_view(), name="api_customer_scores"
+        "customers/<path:reference>/events/",
+        customers.CustomerEventsView.as_view(),
+        name="api_customer_events",
+    ),
+    path(
+        "customers/<path:reference>/scores/",
+        customers.CustomerScoresView.as_view(),
+        name="api_customer_scores",
     ),
     path("customers/<path:reference>/contact/", customers.ContactView.as_view(), name="api_contact"),
     path("customers/<path:reference>/", customers.CustomerView.as_view(), name="api_customer"),

@@ -49,14 +49,18 @@ class ApiToken(models.Model):
         blank=True,
         on_delete=models.PROTECT,
         related_name="tokens",
-        help_text=_("Where its events and customers come from. Needed to write; limits deliveries to its own."),
+        help_text=_(
+            "Where its events and customers come from. Needed to write; limits deliveries to its own."
+        ),
     )
     per_minute = models.PositiveIntegerField(
         _("requests a minute"),
         default=PER_MINUTE,
         validators=[MinValueValidator(1), MaxValueValidator(100_000)],
     )
-    expires_at = models.DateTimeField(_("valid until"), null=True, blank=True, help_text=_("Empty: for good."))
+    expires_at = models.DateTimeField(
+        _("valid until"), null=True, blank=True, help_text=_("Empty: for good.")
+    )
     revoked_at = models.DateTimeField(_("revoked"), null=True, blank=True, editable=False)
     last_used_at = models.DateTimeField(_("last used"), null=True, blank=True, editable=False)
     window = models.BigIntegerField(default=0, editable=False)
@@ -92,9 +96,7 @@ class StoredReply(models.Model):
     created_at = models.DateTimeField(db_default=Now(), db_index=True)
 
     class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["token", "key"], name="one_reply_an_idempotency_key")
-        ]
+        constraints = [models.UniqueConstraint(fields=["token", "key"], name="one_reply_an_idempotency_key")]
 
     def __str__(self) -> str:
         return f"{self.token_id}: {self.status}"

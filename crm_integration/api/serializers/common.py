@@ -56,18 +56,3 @@ class NamedSerializer(serializers.Serializer):
 
     slug = serializers.CharField(read_only=True)
     name = serializers.CharField(read_only=True)
-
-
-class ErrorSerializer(serializers.Serializer):
-    field = serializers.CharField(help_text="Empty: the whole request.")
-    message = serializers.CharField()
-
-
-class ProblemSerializer(serializers.Serializer):
-    """RFC 9457. `type` is stable and for programs; `detail` is a sentence in the language of Accept-Language."""
-
-    type = serializers.CharField()
-    title = serializers.CharField()
-    status = serializers.IntegerField()
-    detail = serializers.CharField()
-    errors = ErrorSerializer(many=True, required=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from crm_integration.api.serializers.common import (
@@ -14,6 +15,7 @@ from crm_integration.api.serializers.common import (
     PrioritySerializer,
     TextOrNull,
 )
+from segmentation.dashboard.score_views import ScoreView
 from segmentation.kinds import EventKind
 from segmentation.models import Consent, Customer, Event, Score
 
@@ -29,17 +31,19 @@ class CustomerSerializer(serializers.ModelSerializer):
     spent = MoneyField(source="spent_minor")
     priority = PriorityField()
     offer = NamedSerializer(source="current_offer", read_only=True, allow_null=True)
-    why_no_score = TextOrNull(source="abstain_reason", help_text="A stable word; null where there is a score.")
+    why_no_score = TextOrNull(
+        source="abstain_reason", help_text="A stable word; null where there is a score."
+    )
     is_current = serializers.SerializerMethodField(help_text="Nothing came in since the scores were made.")
 
     class Meta:
         model = Customer
-        fields = (
+        fields: tuple[str, ...] = (
             "reference", "country", "channel", "signed_up_at", "known_since", "tier", "churn_probability",
             "expected_value", "orders", "spent", "first_order_at", "last_order_at", "priority", "offer",
             "is_profiled", "scored_as_of", "why_no_score", "is_current",
         )  # fmt: skip
-        read_only_fields = fields
+        read_only_fields: tuple[str, ...] = fields
 
     def get_is_current(self, customer: Customer) -> bool:
         return customer.scored_version == customer.input_version
@@ -57,13 +61,14 @@ class CustomerDetailSerializer(CustomerSerializer):
     consents = serializers.SerializerMethodField()
 
     class Meta(CustomerSerializer.Meta):
-        fields = (*CustomerSerializer.Meta.fields, "segments", "consents")
-        read_only_fields = fields
+        fields: tuple[str, ...] = (*CustomerSerializer.Meta.fields, "segments", "consents")
+        read_only_fields: tuple[str, ...] = fields
 
     def get_segments(self, customer: Customer) -> list[str]:
         return self.context["segments"]
 
-    def get_consents(self, customer: Customer) -> ConsentsSerializer:
+    @extend_schema_field(ConsentsSerializer)
+    def get_consents(self, customer: Customer) -> dict[str, str | None]:
         return self.context["consents"]
 
 
@@ -92,7 +97,7 @@ class EventSerializer(serializers.ModelSerializer):
     """Amounts in the shop's currency: goods paid, discounts off, shipping left out. The customer's own words stay out."""
 
     kind = serializers.SerializerMethodField()
-    source = serializers.SlugRelatedField(slug_field="slug", read_only=True)
+    source: Any = serializers.SlugRelatedField(slug_field="slug", read_only=True)
     source_id = serializers.CharField(source="source_key", read_only=True)
     version = serializers.IntegerField(source="source_version", read_only=True)
     amount = MoneyField(source="amount_minor")
@@ -104,11 +109,11 @@ class EventSerializer(serializers.ModelSerializer):
 
     class Meta:
         model = Event
-        fields = (
+        fields: tuple[str, ...] = (
             "id", "kind", "occurred_at", "received_at", "source", "source_id", "version", "amount", "discount",
             "quantity", "line_count", "rating", "order", "replaced_at",
         )  # fmt: skip
-        read_only_fields = fields
+        read_only_fields: tuple[str, ...] = fields
 
     def get_kind(self, event: Event) -> str:
         return EventKind(event.kind).slug
@@ -120,24 +125,53 @@ class ScoreSerializer(serializers.ModelSerializer):
     customer = serializers.CharField(source="customer.reference", read_only=True)
     target = serializers.CharField(source="target.slug", read_only=True)
     version = serializers.IntegerField(source="version.number", read_only=True)
-    label = TextOrNull()
+    label: Any = TextOrNull()
     why_no_score = TextOrNull(source="abstain_reason")
-    reasons = serializers.SerializerMethodField(help_text="Sentences; empty until a worker has worked them out.")
 
     class Meta:
         model = Score
-        fields = (
+        fields: tuple[str, ...] = (
             "customer", "target", "version", "as_of", "value", "median", "lower", "upper", "label",
-            "why_no_score", "reasons",
+            "why_no_score",
         )  # fmt: skip
-        read_only_fields = fields
-
-    def get_reasons(self, score: Score) -> list[str]:
-        return [_sentence(reason) for reason in score.reasons or ()]
+        read_only_fields: tuple[str, ...] = fields
 
 
-def _sentence(reason: Any) -> str:
-    return str(reason.get("sentence", "")) if isinstance(reason, dict) else str(reason)
+class ReasonSerializer(serializers.Serializer):
+    sentence = serializers.CharField()
+    weight = serializers.IntegerField(help_text="Its part of all that is shown, in percent.")
+
+
+class SideSerializer(serializers.Serializer):
+    title = serializers.CharField()
+    reasons = ReasonSerializer(many=True)
+
+
+class ExplainedScoreSerializer(ScoreSerializer):
+    """With the answer in words, and what speaks for it and against it."""
+
+    answer = serializers.SerializerMethodField()
+    reasons = serializers.SerializerMethodField()
+    reasons_pending = serializers.SerializerMethodField(
+        help_text="A worker is looking for them: ask again soon."
+    )
+
+    class Meta(ScoreSerializer.Meta):
+        fields: tuple[str, ...] = (*ScoreSerializer.Meta.fields, "answer", "reasons", "reasons_pending")
+        read_only_fields: tuple[str, ...] = fields
+
+    def _view(self, score: Score) -> ScoreView:
+        return self.context["views"][score.pk]
+
+    def get_answer(self, score: Score) -> str:
+        return self._view(score).headline
+
+    @extend_schema_field(SideSerializer(many=True))
+    def get_reasons(self, score: Score) -> Any:
+        return SideSerializer(self._view(score).sides, many=True).data
+
+    def get_reasons_pending(self, score: Score) -> bool:
+        return score.reasons is None and not score.abstain_reason
 
 
 class ReferenceSerializer(serializers.Serializer):

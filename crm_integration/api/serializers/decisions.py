@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from crm_integration.api.serializers.common import MoneyField, NamedSerializer, PriorityField, TextOrNull
@@ -17,8 +20,17 @@ class DecisionSerializer(serializers.ModelSerializer):
 
     class Meta:
         model = Decision
-        fields = ("id", "customer", "as_of", "decided_at", "cause", "offer", "campaign", "priority")
-        read_only_fields = fields
+        fields: tuple[str, ...] = (
+            "id",
+            "customer",
+            "as_of",
+            "decided_at",
+            "cause",
+            "offer",
+            "campaign",
+            "priority",
+        )
+        read_only_fields: tuple[str, ...] = fields
 
     def get_cause(self, decision: Decision) -> str:
         return Decision.Cause(decision.cause).name.lower()
@@ -28,7 +40,9 @@ class RuleSerializer(serializers.Serializer):
     """One rule that was looked at. `reasons`: what it found of the customer."""
 
     title = serializers.CharField()
-    verdict = serializers.CharField(help_text="A stable word, such as won, outranked, rule_false, no_consent.")
+    verdict = serializers.CharField(
+        help_text="A stable word, such as won, outranked, rule_false, no_consent."
+    )
     sentence = serializers.CharField()
     reasons = serializers.ListField(child=serializers.CharField())
 
@@ -45,10 +59,11 @@ class DecisionDetailSerializer(DecisionSerializer):
     reasons = serializers.SerializerMethodField()
 
     class Meta(DecisionSerializer.Meta):
-        fields = (*DecisionSerializer.Meta.fields, "reasons")
-        read_only_fields = fields
+        fields: tuple[str, ...] = (*DecisionSerializer.Meta.fields, "reasons")
+        read_only_fields: tuple[str, ...] = fields
 
-    def get_reasons(self, decision: Decision) -> ReasonsSerializer:
+    @extend_schema_field(ReasonsSerializer)
+    def get_reasons(self, decision: Decision) -> dict[str, Any]:
         return self.context["reasons"]
 
 
@@ -62,8 +77,8 @@ class ServicePrioritySerializer(serializers.ModelSerializer):
 
     class Meta:
         model = ServicePriority
-        fields = ("customer", "priority", "since", "rule", "handling")
-        read_only_fields = fields
+        fields: tuple[str, ...] = ("customer", "priority", "since", "rule", "handling")
+        read_only_fields: tuple[str, ...] = fields
 
 
 class SegmentSerializer(serializers.ModelSerializer):
@@ -76,8 +91,17 @@ class SegmentSerializer(serializers.ModelSerializer):
 
     class Meta:
         model = Segment
-        fields = ("slug", "name", "description", "is_active", "members", "refreshed_at", "version", "rule")
-        read_only_fields = fields
+        fields: tuple[str, ...] = (
+            "slug",
+            "name",
+            "description",
+            "is_active",
+            "members",
+            "refreshed_at",
+            "version",
+            "rule",
+        )
+        read_only_fields: tuple[str, ...] = fields
 
 
 class MemberSerializer(serializers.ModelSerializer):
@@ -85,8 +109,8 @@ class MemberSerializer(serializers.ModelSerializer):
 
     class Meta:
         model = Membership
-        fields = ("customer", "entered_at")
-        read_only_fields = fields
+        fields: tuple[str, ...] = ("customer", "entered_at")
+        read_only_fields: tuple[str, ...] = fields
 
 
 class OfferSerializer(serializers.ModelSerializer):
@@ -98,8 +122,18 @@ class OfferSerializer(serializers.ModelSerializer):
 
     class Meta:
         model = Offer
-        fields = ("slug", "name", "kind", "text", "percentage", "value", "code", "valid_days", "is_active")
-        read_only_fields = fields
+        fields: tuple[str, ...] = (
+            "slug",
+            "name",
+            "kind",
+            "text",
+            "percentage",
+            "value",
+            "code",
+            "valid_days",
+            "is_active",
+        )
+        read_only_fields: tuple[str, ...] = fields
 
 
 class ProductSerializer(serializers.ModelSerializer):
@@ -109,5 +143,5 @@ class ProductSerializer(serializers.ModelSerializer):
 
     class Meta:
         model = Product
-        fields = ("id", "name", "category", "first_seen_at")
-        read_only_fields = fields
+        fields: tuple[str, ...] = ("id", "name", "category", "first_seen_at")
+        read_only_fields: tuple[str, ...] = fields

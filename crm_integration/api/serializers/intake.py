@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rest_framework import serializers
 
 from crm_integration.adapters.standard import BATCH_TOPIC, TEST_TOPIC
@@ -20,7 +22,7 @@ class EnvelopeSerializer(serializers.Serializer):
     type = serializers.ChoiceField(choices=TOPIC_NAMES)
     timestamp = serializers.DateTimeField(required=False, help_text="When it happened, with its zone.")
     id = serializers.CharField(required=False, help_text="Of the fact itself, where `data` has none.")
-    data = serializers.DictField(required=False)
+    data: Any = serializers.DictField(required=False)
 
 
 class ItemSerializer(serializers.Serializer):

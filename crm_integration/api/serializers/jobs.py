@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from crm_integration.api.serializers.common import TextOrNull
@@ -20,23 +23,32 @@ class JobSerializer(serializers.ModelSerializer):
 
 
 class TrainingSerializer(JobSerializer):
-    targets = serializers.SlugRelatedField(slug_field="slug", many=True, read_only=True)
-    versions = serializers.SlugRelatedField(slug_field="number", many=True, read_only=True)
+    targets: Any = serializers.SlugRelatedField(slug_field="slug", many=True, read_only=True)
+    versions: Any = serializers.SlugRelatedField(slug_field="number", many=True, read_only=True)
 
     class Meta:
         model = TrainingRun
-        fields = ("id", "targets", "preset", "seed", "as_of", "versions", "cancel_requested", *_JOB)
-        read_only_fields = fields
+        fields: tuple[str, ...] = (
+            "id",
+            "targets",
+            "preset",
+            "seed",
+            "as_of",
+            "versions",
+            "cancel_requested",
+            *_JOB,
+        )
+        read_only_fields: tuple[str, ...] = fields
 
 
 class ImportSerializer(JobSerializer):
     class Meta:
         model = ImportRun
-        fields = (
+        fields: tuple[str, ...] = (
             "id", "kind", "rows_read", "rows_imported", "rows_repeated", "rows_skipped", "rows_rejected",
             "events_created", "customers_created", *_JOB,
         )  # fmt: skip
-        read_only_fields = fields
+        read_only_fields: tuple[str, ...] = fields
 
 
 class ClassificationSerializer(serializers.ModelSerializer):
@@ -47,10 +59,10 @@ class ClassificationSerializer(serializers.ModelSerializer):
 
     class Meta:
         model = ScoringRun
-        fields = (
+        fields: tuple[str, ...] = (
             "id", "as_of", "state", "progress", "customers", "summary", "problem", "created_at", "finished_at"
         )  # fmt: skip
-        read_only_fields = fields
+        read_only_fields: tuple[str, ...] = fields
 
     def get_progress(self, run: ScoringRun) -> float:
         if run.state == ScoringRun.State.DONE:
@@ -74,14 +86,23 @@ class NewClassificationSerializer(serializers.Serializer):
 
 
 class ModelVersionSerializer(serializers.ModelSerializer):
-    targets = serializers.SlugRelatedField(slug_field="slug", many=True, read_only=True)
+    targets: Any = serializers.SlugRelatedField(slug_field="slug", many=True, read_only=True)
     serves = serializers.SerializerMethodField(help_text="Targets that this version answers now.")
     training = serializers.IntegerField(source="training_run_id", read_only=True, allow_null=True)
 
     class Meta:
         model = ModelVersion
-        fields = ("number", "algorithm", "targets", "serves", "training", "seed", "device", "created_at")
-        read_only_fields = fields
+        fields: tuple[str, ...] = (
+            "number",
+            "algorithm",
+            "targets",
+            "serves",
+            "training",
+            "seed",
+            "device",
+            "created_at",
+        )
+        read_only_fields: tuple[str, ...] = fields
 
     def get_serves(self, version: ModelVersion) -> list[str]:
         return sorted(slot.target.slug for slot in version.champion_of.all())
@@ -95,8 +116,13 @@ class ModelVersionDetailSerializer(ModelVersionSerializer):
     features = serializers.JSONField(read_only=True)
 
     class Meta(ModelVersionSerializer.Meta):
-        fields = (*ModelVersionSerializer.Meta.fields, "evaluation", "data_snapshot", "features")
-        read_only_fields = fields
+        fields: tuple[str, ...] = (
+            *ModelVersionSerializer.Meta.fields,
+            "evaluation",
+            "data_snapshot",
+            "features",
+        )
+        read_only_fields: tuple[str, ...] = fields
 
 
 class ItemRejectionSerializer(serializers.Serializer):
@@ -114,10 +140,20 @@ class MessageSerializer(serializers.ModelSerializer):
 
     class Meta:
         model = InboundMessage
-        fields = ("id", "state", "topic", "outcome", "events_created", "rejections", "problem", "received_at")
-        read_only_fields = fields
+        fields: tuple[str, ...] = (
+            "id",
+            "state",
+            "topic",
+            "outcome",
+            "events_created",
+            "rejections",
+            "problem",
+            "received_at",
+        )
+        read_only_fields: tuple[str, ...] = fields
 
-    def get_rejections(self, message: InboundMessage) -> list[ItemRejectionSerializer]:
+    @extend_schema_field(ItemRejectionSerializer(many=True))
+    def get_rejections(self, message: InboundMessage) -> list[dict[str, Any]]:
         return (message.detail or {}).get("rejections", [])
 
 
@@ -125,16 +161,18 @@ class DeliverySerializer(serializers.ModelSerializer):
     """A message to a receiver. Its id stays the same over all attempts."""
 
     connection = serializers.CharField(source="connection.slug", read_only=True)
-    customer = serializers.CharField(source="customer.reference", read_only=True, allow_null=True, default=None)
+    customer = serializers.CharField(
+        source="customer.reference", read_only=True, allow_null=True, default=None
+    )
     problem = TextOrNull(source="error")
 
     class Meta:
         model = OutboundMessage
-        fields = (
+        fields: tuple[str, ...] = (
             "id", "message_id", "connection", "topic", "customer", "state", "attempts", "problem", "created_at",
             "delivered_at",
         )  # fmt: skip
-        read_only_fields = fields
+        read_only_fields: tuple[str, ...] = fields
 
 
 class AttemptSerializer(serializers.ModelSerializer):
@@ -142,25 +180,27 @@ class AttemptSerializer(serializers.ModelSerializer):
 
     class Meta:
         model = DeliveryAttempt
-        fields = ("number", "at", "status_code", "duration_ms", "problem")
-        read_only_fields = fields
+        fields: tuple[str, ...] = ("number", "at", "status_code", "duration_ms", "problem")
+        read_only_fields: tuple[str, ...] = fields
 
 
 class DeliveryDetailSerializer(DeliverySerializer):
     log = AttemptSerializer(source="delivery_attempts", many=True, read_only=True)
 
     class Meta(DeliverySerializer.Meta):
-        fields = (*DeliverySerializer.Meta.fields, "log")
-        read_only_fields = fields
+        fields: tuple[str, ...] = (*DeliverySerializer.Meta.fields, "log")
+        read_only_fields: tuple[str, ...] = fields
 
 
 class TokenSerializer(serializers.ModelSerializer):
     """The token that asks."""
 
     scopes = serializers.ListField(child=serializers.ChoiceField(choices=Scope.choices), read_only=True)
-    connection = serializers.CharField(source="connection.slug", read_only=True, allow_null=True, default=None)
+    connection = serializers.CharField(
+        source="connection.slug", read_only=True, allow_null=True, default=None
+    )
 
     class Meta:
         model = ApiToken
-        fields = ("name", "prefix", "scopes", "connection", "per_minute", "expires_at")
-        read_only_fields = fields
+        fields: tuple[str, ...] = ("name", "prefix", "scopes", "connection", "per_minute", "expires_at")
+        read_only_fields: tuple[str, ...] = fields

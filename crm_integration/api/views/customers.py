@@ -15,20 +15,21 @@ from rest_framework.response import Response
 
 from crm_integration import next_action
 from crm_integration.api.base import ListResource, Resource
-from crm_integration.api.queries import NoFilters, Query, since
+from crm_integration.api.queries import Query, since
 from crm_integration.api.serializers.customers import (
     ContactSerializer,
     CustomerDetailSerializer,
     CustomerSerializer,
     EventSerializer,
+    ExplainedScoreSerializer,
     FoundSerializer,
     LookupSerializer,
     NextActionSerializer,
-    ScoreSerializer,
 )
 from crm_integration.api.views.intake import CustomersIn
 from crm_integration.models import Scope
-from segmentation import consents, contacts, identities
+from segmentation import consents, contacts, identities, reasons
+from segmentation.dashboard import score_views
 from segmentation.models import (
     AuditEntry,
     Consent,
@@ -72,7 +73,9 @@ class CustomersView(CustomersIn, ListResource):
     serializer = CustomerSerializer
     tells_money = True
 
-    @extend_schema(operation_id="customers_list", parameters=[CustomersQuery], responses=CustomerSerializer(many=True))
+    @extend_schema(
+        operation_id="customers_list", parameters=[CustomersQuery], responses=CustomerSerializer(many=True)
+    )
     def get(self, request: Request) -> Response:
         """Everybody, merged customers once, in order of first being known."""
         return self.page(request)
@@ -102,17 +105,18 @@ def _updated(moment: Any) -> Q:
 class CustomerView(Resource):
     scopes = {"GET": Scope.CUSTOMERS_READ}
 
-    @extend_schema(operation_id="customers_read", parameters=[NoFilters], responses=CustomerDetailSerializer)
+    @extend_schema(operation_id="customers_read", responses=CustomerDetailSerializer)
     def get(self, request: Request, reference: str) -> Response:
         """One customer with segments and consent."""
-        NoFilters.read(request)
         customer = find(reference)
         slugs = Membership.objects.filter(customer=customer, segment__is_active=True)
         answers = consents.current([customer.pk])
         context = {
             "shop": Shop.get(),
             "segments": list(slugs.order_by("segment__slug").values_list("segment__slug", flat=True)),
-            "consents": {purpose.value: answers.get((customer.pk, purpose.value)) for purpose in Consent.Purpose},
+            "consents": {
+                purpose.value: answers.get((customer.pk, purpose.value)) for purpose in Consent.Purpose
+            },
         }
         return Response(CustomerDetailSerializer(customer, context=context).data)
 
@@ -120,10 +124,9 @@ class CustomerView(Resource):
 class NextActionView(Resource):
     scopes = {"GET": Scope.DECISIONS_READ}
 
-    @extend_schema(operation_id="customers_next_action", parameters=[NoFilters], responses=NextActionSerializer)
+    @extend_schema(operation_id="customers_next_action", responses=NextActionSerializer)
     def get(self, request: Request, reference: str) -> Response:
         """What to do about a customer now: tier, priority, offer, why, and how fresh it is. Poll it with If-None-Match."""
-        NoFilters.read(request)
         answer = next_action.of(find(reference), now=timezone.now())
         return Response(NextActionSerializer(answer).data)
 
@@ -140,7 +143,9 @@ class CustomerEventsView(ListResource):
     ordering = ("-occurred_at", "-id")
 
     @extend_schema(
-        operation_id="customers_events", parameters=[CustomerEventsQuery], responses=EventSerializer(many=True)
+        operation_id="customers_events",
+        parameters=[CustomerEventsQuery],
+        responses=EventSerializer(many=True),
     )
     def get(self, request: Request, reference: str) -> Response:
         """What a customer did, the newest first, from before a merge too."""
@@ -158,24 +163,26 @@ class CustomerEventsView(ListResource):
 class CustomerScoresView(Resource):
     scopes = {"GET": Scope.SCORES_READ}
 
-    @extend_schema(
-        operation_id="customers_scores", parameters=[NoFilters], responses=ScoreSerializer(many=True)
-    )
+    @extend_schema(operation_id="customers_scores", responses=ExplainedScoreSerializer(many=True))
     def get(self, request: Request, reference: str) -> Response:
-        """What is predicted of a customer, one score a target."""
-        NoFilters.read(request)
-        rows = Score.objects.filter(customer=find(reference)).select_related("customer", "target", "version")
-        return Response(ScoreSerializer(rows.order_by("target__slug"), many=True).data)
+        """What is predicted of a customer and why, one score a target. Reasons are found by a worker when asked for."""
+        customer = find(reference)
+        reasons.ask(customer.pk)
+        rows = Score.objects.filter(customer=customer).select_related("customer", "target", "version")
+        scores = list(rows.order_by("target__slug"))
+        views = dict(
+            zip((score.pk for score in scores), score_views.of_customer(customer, Shop.get()), strict=True)
+        )
+        return Response(ExplainedScoreSerializer(scores, many=True, context={"views": views}).data)
 
 
 class ContactView(Resource):
     scopes = {"GET": Scope.CONTACT_READ}
     is_private = True
 
-    @extend_schema(operation_id="customers_contact", parameters=[NoFilters], responses=ContactSerializer)
+    @extend_schema(operation_id="customers_contact", responses=ContactSerializer)
     def get(self, request: Request, reference: str) -> Response:
         """Name, e-mail, phone. Every look is written down."""
-        NoFilters.read(request)
         customer = find(reference)
         AuditEntry.record("contact_read", customer, token=self.token.prefix)
         return Response(ContactSerializer(contacts.read(customer) or contacts.Contact()).data)

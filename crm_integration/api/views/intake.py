@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -17,7 +18,6 @@ from crm_integration.adapters.base import Unreadable
 from crm_integration.api.base import Resource, one
 from crm_integration.api.idempotency import idempotent, key_of
 from crm_integration.api.problems import Unprocessable
-from crm_integration.api.queries import NoFilters
 from crm_integration.api.serializers.intake import EnvelopeSerializer, ItemSerializer, ReceiptSerializer
 from crm_integration.api.serializers.jobs import MessageSerializer
 from crm_integration.intake import Item, Status
@@ -32,7 +32,8 @@ class Intake(Resource):
     topics: frozenset[str] | None = None
 
     def take(self, request: Request) -> Response:
-        content, connection = request.data, self.token.connection
+        connection = self.token.connection
+        content: Any = request.data
         if not self.raw_body:
             raise ParseError(_("The body is missing."))
         if connection is None:
@@ -98,9 +99,8 @@ class CustomersIn(Intake):
 class MessageView(Resource):
     scopes = {"GET": None}
 
-    @extend_schema(operation_id="messages_read", parameters=[NoFilters], responses=MessageSerializer)
+    @extend_schema(operation_id="messages_read", responses=MessageSerializer)
     def get(self, request: Request, pk: int) -> Response:
         """What came of a request of this token's connection."""
-        NoFilters.read(request)
         rows = InboundMessage.objects.defer("body").filter(connection=self.token.connection_id or 0)
         return Response(MessageSerializer(one(rows, pk=pk)).data)

@@ -16,7 +16,7 @@ from rest_framework.response import Response
 from crm_integration.api.base import ListResource, Resource, one
 from crm_integration.api.idempotency import idempotent, idempotent_by_itself
 from crm_integration.api.problems import Conflict, Unprocessable
-from crm_integration.api.queries import NoFilters, Query
+from crm_integration.api.queries import Query
 from crm_integration.api.serializers.jobs import (
     ClassificationSerializer,
     DeliveryDetailSerializer,
@@ -89,10 +89,9 @@ def _targets(slugs: list[str]) -> list[Target]:
 class TrainingView(Resource):
     scopes = {"GET": Scope.JOBS_READ}
 
-    @extend_schema(operation_id="trainings_read", parameters=[NoFilters], responses=TrainingSerializer)
+    @extend_schema(operation_id="trainings_read", responses=TrainingSerializer)
     def get(self, request: Request, pk: int) -> Response:
         """State and progress of a training."""
-        NoFilters.read(request)
         return Response(TrainingSerializer(one(TRAININGS, pk=pk)).data)
 
 
@@ -147,10 +146,9 @@ class ClassificationsView(ListResource):
 class ClassificationView(Resource):
     scopes = {"GET": Scope.JOBS_READ}
 
-    @extend_schema(operation_id="classifications_read", parameters=[NoFilters], responses=ClassificationSerializer)
+    @extend_schema(operation_id="classifications_read", responses=ClassificationSerializer)
     def get(self, request: Request, pk: int) -> Response:
         """State and progress of a classification."""
-        NoFilters.read(request)
         return Response(ClassificationSerializer(one(CLASSIFICATIONS, pk=pk)).data)
 
 
@@ -185,10 +183,9 @@ class ImportsView(ListResource):
 class ImportView(Resource):
     scopes = {"GET": Scope.JOBS_READ}
 
-    @extend_schema(operation_id="imports_read", parameters=[NoFilters], responses=ImportSerializer)
+    @extend_schema(operation_id="imports_read", responses=ImportSerializer)
     def get(self, request: Request, pk: int) -> Response:
         """State, progress and counts of an import."""
-        NoFilters.read(request)
         return Response(ImportSerializer(one(ImportRun.objects.all(), pk=pk)).data)
 
 
@@ -197,7 +194,9 @@ class ModelVersionsView(ListResource):
     serializer = ModelVersionSerializer
     ordering = ("-number",)
 
-    @extend_schema(operation_id="models_list", parameters=[Query], responses=ModelVersionSerializer(many=True))
+    @extend_schema(
+        operation_id="models_list", parameters=[Query], responses=ModelVersionSerializer(many=True)
+    )
     def get(self, request: Request) -> Response:
         """Model versions, the newest first."""
         return self.page(request)
@@ -210,10 +209,9 @@ class ModelVersionsView(ListResource):
 class ModelVersionView(Resource):
     scopes = {"GET": Scope.MODELS_READ}
 
-    @extend_schema(operation_id="models_read", parameters=[NoFilters], responses=ModelVersionDetailSerializer)
+    @extend_schema(operation_id="models_read", responses=ModelVersionDetailSerializer)
     def get(self, request: Request, number: int) -> Response:
         """One model version with its figures."""
-        NoFilters.read(request)
         rows = ModelVersion.objects.prefetch_related("targets", "champion_of__target")
         return Response(ModelVersionDetailSerializer(one(rows, number=number)).data)
 
@@ -229,7 +227,9 @@ class DeliveriesView(ListResource):
     serializer = DeliverySerializer
     ordering = ("-id",)
 
-    @extend_schema(operation_id="deliveries_list", parameters=[DeliveriesQuery], responses=DeliverySerializer(many=True))
+    @extend_schema(
+        operation_id="deliveries_list", parameters=[DeliveriesQuery], responses=DeliverySerializer(many=True)
+    )
     def get(self, request: Request) -> Response:
         """Messages to receivers, the newest first; of the token's connection alone where it has one."""
         return self.page(request)
@@ -250,10 +250,9 @@ def _deliveries(connection_id: int | None) -> QuerySet[OutboundMessage]:
 class DeliveryView(Resource):
     scopes = {"GET": Scope.DELIVERIES_READ}
 
-    @extend_schema(operation_id="deliveries_read", parameters=[NoFilters], responses=DeliveryDetailSerializer)
+    @extend_schema(operation_id="deliveries_read", responses=DeliveryDetailSerializer)
     def get(self, request: Request, pk: int) -> Response:
         """One message with every attempt."""
-        NoFilters.read(request)
         rows = _deliveries(self.token.connection_id).prefetch_related("delivery_attempts")
         return Response(DeliveryDetailSerializer(one(rows, pk=pk)).data)
 
@@ -261,8 +260,7 @@ class DeliveryView(Resource):
 class TokenView(Resource):
     scopes = {"GET": None}
 
-    @extend_schema(operation_id="token_read", parameters=[NoFilters], responses=TokenSerializer)
+    @extend_schema(operation_id="token_read", responses=TokenSerializer)
     def get(self, request: Request) -> Response:
         """The token that asks: what it may do and until when."""
-        NoFilters.read(request)
         return Response(TokenSerializer(self.token).data)
