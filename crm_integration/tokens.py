@@ -16,6 +16,7 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
 from crm_integration.models import ApiToken, Connection, Scope
+from crm_integration.models.connections import SECRETS
 from crm_integration.models.tokens import PER_MINUTE, WRITING
 from segmentation.models import AuditEntry
 
@@ -94,7 +95,8 @@ def find(text: str) -> ApiToken | None:
     form = _FORM.fullmatch(text)
     if form is None:
         return None
-    token = ApiToken.objects.select_related("connection").filter(prefix=form[1]).first()
+    rows = ApiToken.objects.select_related("connection").defer(*(f"connection__{name}" for name in SECRETS))
+    token = rows.filter(prefix=form[1]).first()
     if token is None or not hmac.compare_digest(token.secret_sha256, _digest(text)):
         return None
     return token

@@ -41,8 +41,8 @@ class Resource(APIView):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
-        reads = request.method in {"GET", "HEAD"}
-        self.wanted = (self.query if reads else NoFilters).read(request)
+        if request.method in {"GET", "HEAD", "POST"}:
+            self.wanted = (NoFilters if request.method == "POST" else self.query).read(request)
 
     def check_permissions(self, request: Request) -> None:
         """Requests are counted before scopes are looked at, so that probing costs the prober too."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
+from django.utils.translation import get_language
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.utils import extend_schema
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerSplitView
 from rest_framework.exceptions import NotFound
@@ -12,6 +15,7 @@ from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.permissions import AllowAny
 from rest_framework.renderers import TemplateHTMLRenderer
 from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from crm_integration.api.problems import CONTENT_TYPE
@@ -126,11 +130,20 @@ def _problem() -> dict[str, Any]:
     }
 
 
+@lru_cache(maxsize=4)
+def _document(language: str) -> dict[str, Any]:
+    """Built once a process and language: it takes longer than a page of customers."""
+    return SchemaGenerator().get_schema(request=None, public=True)
+
+
 class SchemaView(SpectacularJSONAPIView):
     """The document itself holds no data, so it is open."""
 
     authentication_classes: list[Any] = []
     permission_classes: list[Any] = [AllowAny]
+
+    def _get_schema_response(self, request: Request) -> Response:
+        return Response(_document(get_language() or ""))
 
 
 class DocsView(SpectacularSwaggerSplitView):

@@ -30,6 +30,7 @@ from crm_integration.api.serializers.jobs import (
     TrainingSerializer,
 )
 from crm_integration.models import OutboundMessage, Scope
+from crm_integration.models.connections import SECRETS
 from segmentation import scoring_runs, training_runs
 from segmentation.models import (
     AuditEntry,
@@ -243,7 +244,8 @@ class DeliveriesView(ListResource):
 
 
 def _deliveries(connection_id: int | None) -> QuerySet[OutboundMessage]:
-    rows = OutboundMessage.objects.select_related("connection", "customer").defer("body")
+    unread = ("body", *(f"connection__{name}" for name in SECRETS))
+    rows = OutboundMessage.objects.select_related("connection", "customer").defer(*unread)
     return rows if connection_id is None else rows.filter(connection=connection_id)
 
 

@@ -20,6 +20,7 @@ from segmentation.models import (
     Product,
     Segment,
     ServicePriority,
+    Shop,
 )
 from tests.crm_integration import fixtures
 from tests.segmentation.admin import world
@@ -88,6 +89,7 @@ class Api:
 
 def filled():
     """One row of everything; the URL arguments of a row by the name of its route."""
+    Shop.get()
     rows = world.shop_with_everything()
     customer = Customer.objects.get(reference="K-100")
     decision = decided(customer)
