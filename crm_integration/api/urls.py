@@ -5,12 +5,12 @@ from __future__ import annotations
 from django.urls import URLPattern, path, re_path
 
 from crm_integration.api import schema
-from crm_integration.api.views import customers, decisions, intake, jobs
+from crm_integration.api.views import catalogue, customers, decisions, deliveries, intake, jobs
 
 urlpatterns: list[URLPattern] = [
     path("schema/", schema.SchemaView.as_view(), name="api_schema"),
     path("docs/", schema.DocsView.as_view(), name="api_docs"),
-    path("token/", jobs.TokenView.as_view(), name="api_token"),
+    path("token/", deliveries.TokenView.as_view(), name="api_token"),
     # in
     path("events/", intake.EventsView.as_view(), name="api_events"),
     path("messages/<int:pk>/", intake.MessageView.as_view(), name="api_message"),
@@ -37,13 +37,13 @@ urlpatterns: list[URLPattern] = [
     path("decisions/", decisions.DecisionsView.as_view(), name="api_decisions"),
     path("decisions/<int:pk>/", decisions.DecisionView.as_view(), name="api_decision"),
     path("service-priorities/", decisions.ServicePrioritiesView.as_view(), name="api_service_priorities"),
-    path("segments/", decisions.SegmentsView.as_view(), name="api_segments"),
-    path("segments/<slug:slug>/", decisions.SegmentView.as_view(), name="api_segment"),
-    path("segments/<slug:slug>/members/", decisions.MembersView.as_view(), name="api_members"),
-    path("offers/", decisions.OffersView.as_view(), name="api_offers"),
-    path("offers/<slug:slug>/", decisions.OfferView.as_view(), name="api_offer"),
-    path("products/", decisions.ProductsView.as_view(), name="api_products"),
-    path("products/<path:product_id>/", decisions.ProductView.as_view(), name="api_product"),
+    path("segments/", catalogue.SegmentsView.as_view(), name="api_segments"),
+    path("segments/<slug:slug>/", catalogue.SegmentView.as_view(), name="api_segment"),
+    path("segments/<slug:slug>/members/", catalogue.MembersView.as_view(), name="api_members"),
+    path("offers/", catalogue.OffersView.as_view(), name="api_offers"),
+    path("offers/<slug:slug>/", catalogue.OfferView.as_view(), name="api_offer"),
+    path("products/", catalogue.ProductsView.as_view(), name="api_products"),
+    path("products/<path:product_id>/", catalogue.ProductView.as_view(), name="api_product"),
     # work
     path("trainings/", jobs.TrainingsView.as_view(), name="api_trainings"),
     path("trainings/<int:pk>/", jobs.TrainingView.as_view(), name="api_training"),
@@ -57,10 +57,10 @@ urlpatterns: list[URLPattern] = [
     ),
     path("imports/", jobs.ImportsView.as_view(), name="api_imports"),
     path("imports/<int:pk>/", jobs.ImportView.as_view(), name="api_import"),
-    path("models/", jobs.ModelVersionsView.as_view(), name="api_models"),
-    path("models/<int:number>/", jobs.ModelVersionView.as_view(), name="api_model"),
-    path("deliveries/", jobs.DeliveriesView.as_view(), name="api_deliveries"),
-    path("deliveries/<int:pk>/", jobs.DeliveryView.as_view(), name="api_delivery"),
+    path("models/", catalogue.ModelVersionsView.as_view(), name="api_models"),
+    path("models/<int:number>/", catalogue.ModelVersionView.as_view(), name="api_model"),
+    path("deliveries/", deliveries.DeliveriesView.as_view(), name="api_deliveries"),
+    path("deliveries/<int:pk>/", deliveries.DeliveryView.as_view(), name="api_delivery"),
     # everything else
     re_path(r"^.*$", schema.NowhereView.as_view(), name="api_nowhere"),
 ]

@@ -104,7 +104,10 @@ class EventSerializer(serializers.ModelSerializer):
     discount = MoneyField(source="discount_minor")
     order = TextOrNull(source="order_key")
     replaced_at = serializers.DateTimeField(
-        source="superseded_at", read_only=True, help_text="A later version of this fact counts since then."
+        source="superseded_at",
+        read_only=True,
+        allow_null=True,
+        help_text="A later version of this fact counts since then.",
     )
 
     class Meta:

@@ -1,4 +1,4 @@
-"""Decisions with reasons, scores, service priorities, segments with members, offers and products."""
+"""Decisions with reasons, scores and service priorities."""
 
 from __future__ import annotations
 
@@ -17,10 +17,6 @@ from crm_integration.api.serializers.customers import ScoreSerializer
 from crm_integration.api.serializers.decisions import (
     DecisionDetailSerializer,
     DecisionSerializer,
-    MemberSerializer,
-    OfferSerializer,
-    ProductSerializer,
-    SegmentSerializer,
     ServicePrioritySerializer,
 )
 from crm_integration.api.views.customers import LEVELS, find
@@ -29,15 +25,10 @@ from segmentation import decisions
 from segmentation.decisions.explaining import RuleExplanation
 from segmentation.models import (
     Decision,
-    Membership,
-    Offer,
-    Product,
     Score,
-    Segment,
     ServicePriority,
-    Shop,
 )
-from segmentation.normal import MAX_REFERENCE, is_clean
+from segmentation.normal import MAX_REFERENCE
 
 
 class DecisionsQuery(Query):
@@ -142,109 +133,3 @@ class ServicePrioritiesView(ListResource):
         if "level" in wanted:
             rows = rows.filter(level=LEVELS[wanted["level"]])
         return rows.filter(since__gte=wanted["since"]) if "since" in wanted else rows
-
-
-class SegmentsView(ListResource):
-    scopes = {"GET": Scope.SEGMENTS_READ}
-    serializer = SegmentSerializer
-
-    @extend_schema(operation_id="segments_list", parameters=[Query], responses=SegmentSerializer(many=True))
-    def get(self, request: Request) -> Response:
-        """Segments with their rules and sizes."""
-        return self.page(request)
-
-    def rows(self, wanted: Mapping[str, Any]) -> QuerySet[Segment]:
-        return Segment.objects.select_related("version")
-
-
-class SegmentView(Resource):
-    scopes = {"GET": Scope.SEGMENTS_READ}
-
-    @extend_schema(operation_id="segments_read", responses=SegmentSerializer)
-    def get(self, request: Request, slug: str) -> Response:
-        """One segment."""
-        return Response(SegmentSerializer(one(Segment.objects.select_related("version"), slug=slug)).data)
-
-
-class MembersQuery(Query):
-    entered_since = since("members who came in")
-
-
-class MembersView(ListResource):
-    scopes = {"GET": Scope.SEGMENTS_READ}
-    query = MembersQuery
-    serializer = MemberSerializer
-    ordering = ("customer_id",)
-
-    @extend_schema(
-        operation_id="segments_members", parameters=[MembersQuery], responses=MemberSerializer(many=True)
-    )
-    def get(self, request: Request, slug: str) -> Response:
-        """Who is in a segment now, and since when."""
-        return self.page(request)
-
-    def rows(self, wanted: Mapping[str, Any]) -> QuerySet[Membership]:
-        segment = one(Segment.objects.all(), slug=self.kwargs["slug"])
-        rows = Membership.objects.filter(segment=segment).select_related("customer")
-        return rows.filter(entered_at__gte=wanted["entered_since"]) if "entered_since" in wanted else rows
-
-
-class OffersView(ListResource):
-    scopes = {"GET": Scope.OFFERS_READ}
-    serializer = OfferSerializer
-    tells_money = True
-
-    @extend_schema(operation_id="offers_list", parameters=[Query], responses=OfferSerializer(many=True))
-    def get(self, request: Request) -> Response:
-        """Offers as they are defined; what a customer gets stands in the next action."""
-        return self.page(request)
-
-    def rows(self, wanted: Mapping[str, Any]) -> QuerySet[Offer]:
-        return Offer.objects.all()
-
-
-class OfferView(Resource):
-    scopes = {"GET": Scope.OFFERS_READ}
-
-    @extend_schema(operation_id="offers_read", responses=OfferSerializer)
-    def get(self, request: Request, slug: str) -> Response:
-        """One offer."""
-        return Response(
-            OfferSerializer(one(Offer.objects.all(), slug=slug), context={"shop": Shop.get()}).data
-        )
-
-
-class ProductsQuery(Query):
-    id = serializers.CharField(required=False, max_length=128, help_text="Exactly this one.")
-    category = serializers.CharField(required=False, max_length=200)
-
-
-class ProductsView(ListResource):
-    scopes = {"GET": Scope.PRODUCTS_READ}
-    query = ProductsQuery
-    serializer = ProductSerializer
-
-    @extend_schema(
-        operation_id="products_list", parameters=[ProductsQuery], responses=ProductSerializer(many=True)
-    )
-    def get(self, request: Request) -> Response:
-        """Products that events have named."""
-        return self.page(request)
-
-    def rows(self, wanted: Mapping[str, Any]) -> QuerySet[Product]:
-        rows = Product.objects.select_related("category")
-        if "id" in wanted:
-            rows = rows.filter(external_id=wanted["id"])
-        return rows.filter(category__name=wanted["category"]) if "category" in wanted else rows
-
-
-class ProductView(Resource):
-    scopes = {"GET": Scope.PRODUCTS_READ}
-
-    @extend_schema(operation_id="products_read", responses=ProductSerializer)
-    def get(self, request: Request, product_id: str) -> Response:
-        """One product by the shop's id."""
-        wanted = product_id if is_clean(product_id) else ""
-        return Response(
-            ProductSerializer(one(Product.objects.select_related("category"), external_id=wanted)).data
-        )

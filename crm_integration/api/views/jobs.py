@@ -1,4 +1,4 @@
-"""Long work: trainings, classifications, imports; and what came out of it, or went out: versions and deliveries."""
+"""Long work: trainings, classifications, imports."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import QuerySet, Sum
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
-from rest_framework import serializers, status
+from rest_framework import status
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -19,24 +19,16 @@ from crm_integration.api.problems import Conflict, Unprocessable
 from crm_integration.api.queries import Query
 from crm_integration.api.serializers.jobs import (
     ClassificationSerializer,
-    DeliveryDetailSerializer,
-    DeliverySerializer,
     ImportSerializer,
-    ModelVersionDetailSerializer,
-    ModelVersionSerializer,
     NewClassificationSerializer,
     NewTrainingSerializer,
-    TokenSerializer,
     TrainingSerializer,
 )
-from crm_integration.models import OutboundMessage, Scope
-from crm_integration.models.connections import SECRETS
+from crm_integration.models import Scope
 from segmentation import scoring_runs, training_runs
 from segmentation.models import (
     AuditEntry,
     ImportRun,
-    LeaseState,
-    ModelVersion,
     ScoringRun,
     Target,
     TrainingRun,
@@ -188,81 +180,3 @@ class ImportView(Resource):
     def get(self, request: Request, pk: int) -> Response:
         """State, progress and counts of an import."""
         return Response(ImportSerializer(one(ImportRun.objects.all(), pk=pk)).data)
-
-
-class ModelVersionsView(ListResource):
-    scopes = {"GET": Scope.MODELS_READ}
-    serializer = ModelVersionSerializer
-    ordering = ("-number",)
-
-    @extend_schema(
-        operation_id="models_list", parameters=[Query], responses=ModelVersionSerializer(many=True)
-    )
-    def get(self, request: Request) -> Response:
-        """Model versions, the newest first."""
-        return self.page(request)
-
-    def rows(self, wanted: Mapping[str, Any]) -> QuerySet[ModelVersion]:
-        large = ("evaluation", "data_snapshot", "features", "config")
-        return ModelVersion.objects.defer(*large).prefetch_related("targets", "champion_of__target")
-
-
-class ModelVersionView(Resource):
-    scopes = {"GET": Scope.MODELS_READ}
-
-    @extend_schema(operation_id="models_read", responses=ModelVersionDetailSerializer)
-    def get(self, request: Request, number: int) -> Response:
-        """One model version with its figures."""
-        rows = ModelVersion.objects.prefetch_related("targets", "champion_of__target")
-        return Response(ModelVersionDetailSerializer(one(rows, number=number)).data)
-
-
-class DeliveriesQuery(Query):
-    state = serializers.ChoiceField(required=False, choices=LeaseState.choices)
-    topic = serializers.CharField(required=False, max_length=100)
-
-
-class DeliveriesView(ListResource):
-    scopes = {"GET": Scope.DELIVERIES_READ}
-    query = DeliveriesQuery
-    serializer = DeliverySerializer
-    ordering = ("-id",)
-
-    @extend_schema(
-        operation_id="deliveries_list", parameters=[DeliveriesQuery], responses=DeliverySerializer(many=True)
-    )
-    def get(self, request: Request) -> Response:
-        """Messages to receivers, the newest first; of the token's connection alone where it has one."""
-        return self.page(request)
-
-    def rows(self, wanted: Mapping[str, Any]) -> QuerySet[OutboundMessage]:
-        rows = _deliveries(self.token.connection_id)
-        for name in ("state", "topic"):
-            if name in wanted:
-                rows = rows.filter(**{name: wanted[name]})
-        return rows
-
-
-def _deliveries(connection_id: int | None) -> QuerySet[OutboundMessage]:
-    unread = ("body", *(f"connection__{name}" for name in SECRETS))
-    rows = OutboundMessage.objects.select_related("connection", "customer").defer(*unread)
-    return rows if connection_id is None else rows.filter(connection=connection_id)
-
-
-class DeliveryView(Resource):
-    scopes = {"GET": Scope.DELIVERIES_READ}
-
-    @extend_schema(operation_id="deliveries_read", responses=DeliveryDetailSerializer)
-    def get(self, request: Request, pk: int) -> Response:
-        """One message with every attempt."""
-        rows = _deliveries(self.token.connection_id).prefetch_related("delivery_attempts")
-        return Response(DeliveryDetailSerializer(one(rows, pk=pk)).data)
-
-
-class TokenView(Resource):
-    scopes = {"GET": None}
-
-    @extend_schema(operation_id="token_read", responses=TokenSerializer)
-    def get(self, request: Request) -> Response:
-        """The token that asks: what it may do and until when."""
-        return Response(TokenSerializer(self.token).data)
