@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _t
 from django.utils.translation import gettext_lazy as _
-from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminTextInputWidget
 
 from crm_integration import tokens
 from crm_integration.models import ApiToken, Connection, Scope
@@ -26,6 +26,14 @@ class TokenForm(forms.ModelForm):
 
     scopes = forms.MultipleChoiceField(
         label=_("May"), choices=Scope.choices, widget=UnfoldAdminCheckboxSelectMultipleWidget
+    )
+
+    # One field for date and time: the theme's pair of them is wider than a phone.
+    expires_at = forms.DateTimeField(
+        label=_("Valid until"),
+        required=False,
+        help_text=_("Empty: for good."),
+        widget=UnfoldAdminTextInputWidget(attrs={"type": "datetime-local"}),
     )
 
     class Meta:
@@ -61,10 +69,10 @@ class ApiTokenAdmin(HouseAdmin):
     change_form_outer_before_template = "crm_integration/token_head.html"
     fieldsets = (
         (None, {"fields": ("name", "scopes")}),
-        (_("Limits"), {"fields": (("connection", "expires_at"), "per_minute")}),
+        (_("Limits"), {"fields": ("connection", "expires_at", "per_minute")}),
     )
     _later = (
-        (None, {"fields": (("name", "per_minute"), "may", ("connection", "expires_at"))}),
+        (None, {"fields": ("name", "per_minute", "may", "connection", "expires_at")}),
         (_("Use"), {"fields": (("created_at", "created_by"), ("last_used_at", "revoked_at"))}),
     )
     _settled = ("may", "connection", "expires_at", "created_at", "created_by", "last_used_at", "revoked_at")

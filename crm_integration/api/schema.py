@@ -100,7 +100,9 @@ def _headers(operation: dict[str, Any], method: str) -> None:
 def _scope(operation: dict[str, Any], view: Any, method: str) -> None:
     scope = view.cls.scopes[method.upper()]
     needs = f"Needs the scope `{scope.value}`." if scope else "Any token."
-    operation["description"] = f"{operation.get('description', '')}\n\n{needs}".strip()
+    told = operation.get("description", "")
+    operation["summary"] = told.split(". ")[0].rstrip(".")
+    operation["description"] = f"{told}\n\n{needs}"
 
 
 def _problem() -> dict[str, Any]:

@@ -37,7 +37,7 @@ def test_a_token_is_made_copied_and_revoked(open_page, width):
     tab.check("[value='decisions:read']")
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
     tab.click("[name=_save]")
-    tab.wait_for_selector("text=Copy this now: Service desk")
+    tab.wait_for_selector("text=I have copied it")
     text = tab.locator("dd code").first.inner_text()
     assert text.startswith("tw_")
     assert tab.evaluate("document.documentElement.scrollWidth") <= width

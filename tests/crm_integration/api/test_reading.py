@@ -77,7 +77,9 @@ def test_a_page_takes_the_same_few_queries_however_many_rows_it_has(api, name):
     with CaptureQueriesContext(database) as many:
         assert api.get(address).status_code == 200
     told = "\n".join(query["sql"] for query in many.captured_queries)
-    assert (len(few), len(many)) == (QUERIES[name], QUERIES[name]), told
+    # PostgreSQL gives consents by COPY, which is not counted here.
+    wanted = QUERIES[name] - (database.vendor == "postgresql" and name == "api_customer")
+    assert (len(few), len(many)) == (wanted, wanted), told
 
 
 # --- pages
