@@ -43,7 +43,7 @@ def issue(
     """Make a token; returns it with its text, which nothing keeps. Raises TokenProblem."""
     token = ApiToken(
         name=name,
-        scopes=sorted(set(scopes)),
+        scopes=list(scopes),
         connection=connection,
         expires_at=expires_at,
         per_minute=per_minute,
@@ -56,6 +56,7 @@ def save_new(token: ApiToken, *, by: Any = None) -> str:
     problem = problem_with(token.scopes, token.connection)
     if problem:
         raise TokenProblem(problem)
+    token.scopes = sorted(set(token.scopes))
     token.prefix = "".join(secrets.choice(_LETTERS) for _letter in range(12))
     text = f"tw_{token.prefix}_{secrets.token_urlsafe(32)}"
     token.secret_sha256 = _digest(text)

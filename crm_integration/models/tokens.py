@@ -14,18 +14,18 @@ class Scope(models.TextChoices):
 
     CUSTOMERS_READ = "customers:read", _("Read customers: tier, risk, spend, segments")
     CUSTOMERS_WRITE = "customers:write", _("Tell about customers and their consent")
-    CONTACT_READ = "contact:read", _("Read contact data and find customers by e-mail (audited)")
+    CONTACT_READ = "contact:read", _("Read contact data, find by e-mail")
     EVENTS_READ = "events:read", _("Read events")
     EVENTS_WRITE = "events:write", _("Send events")
     PRODUCTS_READ = "products:read", _("Read products")
     SEGMENTS_READ = "segments:read", _("Read segments and their members")
     SCORES_READ = "scores:read", _("Read scores")
-    DECISIONS_READ = "decisions:read", _("Read decisions, next actions and service priorities")
+    DECISIONS_READ = "decisions:read", _("Read decisions and next actions")
     OFFERS_READ = "offers:read", _("Read offers")
     MODELS_READ = "models:read", _("Read model versions")
     DELIVERIES_READ = "deliveries:read", _("Read deliveries")
     JOBS_READ = "jobs:read", _("Read trainings, classifications and imports")
-    JOBS_RUN = "jobs:run", _("Start and cancel trainings and classifications")
+    JOBS_RUN = "jobs:run", _("Start and cancel trainings, classifications")
 
 
 WRITING = frozenset({Scope.CUSTOMERS_WRITE, Scope.EVENTS_WRITE})
