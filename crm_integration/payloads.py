@@ -90,6 +90,21 @@ def about(news: Sequence[News], *, told: Mapping[int, int], now: datetime) -> li
     return messages
 
 
+def describe(
+    decision: Decision, priority: ServicePriority | None, shop: Shop, *, now: datetime
+) -> dict[str, Any]:
+    """The `data` of a message about the decision's customer, without its version: true now, in two queries.
+
+    decision: with its customer, offer and campaign. priority: the customer's, with its rule.
+    """
+    key = decision.customer_id
+    given = standing.given_at([key]) if decision.offer_id is not None else {}
+    offer = _offer(decision.offer, shop, given=given.get(key, decision.decided_at), now=now)
+    data = _decision(decision, 0, offer, _segments([key])[key], priority, shop)
+    del data["version"]
+    return data
+
+
 def _decisions(announced: Mapping[int, int | None]) -> list[Decision]:
     """The decisions that are announced, and the newest of customers without one, in order of id."""
     standing_for = [customer for customer, decision in announced.items() if decision is None]
@@ -139,7 +154,7 @@ def _decision(
         "segments": [slug for slug, _name in segments],
         "tier": customer.tier or None,
         "churn_probability": customer.churn_probability,
-        "expected_value": _money(customer.future_value_minor, shop),
+        "expected_value": money(customer.future_value_minor, shop),
         "offer": offer,
         "campaign": {"slug": decision.campaign.slug, "name": decision.campaign.name}
         if decision.campaign
@@ -149,7 +164,7 @@ def _decision(
     }
 
 
-def _money(minor: int | None, shop: Shop) -> dict[str, str] | None:
+def money(minor: int | None, shop: Shop) -> dict[str, str] | None:
     if minor is None:
         return None
     amount = Decimal(minor) / shop.minor_per_major
@@ -166,7 +181,7 @@ def _offer(offer: Offer | None, shop: Shop, *, given: datetime, now: datetime) -
         "kind": offer.kind,
         "text": _offer_text(offer, shop),
         "percentage": f"{offer.percentage.normalize():f}" if offer.percentage is not None else None,
-        "value": _money(offer.value_minor, shop),
+        "value": money(offer.value_minor, shop),
         "code": offer.code or None,
         "valid_until": _valid_until(offer, _day(given, shop), _day(now, shop)).isoformat(),
     }
@@ -184,7 +199,7 @@ def _valid_until(offer: Offer, given: date, today: date) -> date:
 
 def _offer_text(offer: Offer, shop: Shop) -> str:
     """The text with its values filled in; {products} is left to the receiver, who knows the shelf."""
-    value = _money(offer.value_minor, shop)
+    value = money(offer.value_minor, shop)
     filled = {
         "{percentage}": f"{offer.percentage.normalize():f}" if offer.percentage is not None else "",
         "{amount}": f"{value['amount']} {value['currency']}" if value else "",

@@ -13,12 +13,15 @@ from crm_integration.models import (
     OutboundMessage,
     Reconciliation,
     RefusedDelivery,
+    StoredReply,
 )
 from segmentation.leases import OVER
 from segmentation.retention import delete_in_batches, keys_in_batches
 
 BODY_DAYS = 30
 KEY_DAYS = 90
+# How long a client may come back under its Idempotency-Key; what it sent stays known as a message (KEY_DAYS).
+REPLY_DAYS = 2
 
 
 def prune_messages(*, body_days: int = BODY_DAYS, key_days: int = KEY_DAYS) -> int:
@@ -35,5 +38,6 @@ def prune_messages(*, body_days: int = BODY_DAYS, key_days: int = KEY_DAYS) -> i
         Reconciliation.objects.filter(state__in=OVER, created_at__lt=age),
         RefusedDelivery.objects.filter(last_at__lt=age),
         JobRequest.objects.filter(told_at__lt=age),
+        StoredReply.objects.filter(created_at__lt=Now() - timedelta(days=REPLY_DAYS)),
     )
     return sum(sum(delete_in_batches(rows)) for rows in expired)

@@ -6,7 +6,7 @@ from django.contrib.auth.models import Group, Permission
 from django.db import transaction
 
 APP = "crm_integration"
-_SEES = ("connection", "inboundmessage", "outboundmessage", "refuseddelivery", "deliveryattempt")
+_SEES = ("connection", "inboundmessage", "outboundmessage", "refuseddelivery", "deliveryattempt", "apitoken")
 ROLES: dict[str, frozenset[str]] = {
     "Analyst": frozenset(
         [*(f"view_{model}" for model in _SEES), "change_inboundmessage", "change_outboundmessage"]

@@ -48,6 +48,7 @@ __all__ = [
     "record_customers",
     "record_events",
     "record_people",
+    "rejections",
 ]
 
 
@@ -77,19 +78,7 @@ def record_events(
     erased is counted and left out.
     """
     shop = Shop.get()
-    rates = Rates(shop)
-    rejected: list[Rejection] = []
-    accepted: list[tuple[NormalEvent, Money]] = []
-    for index, event in enumerate(events):
-        problem = event_problem(event, received_at=received_at, frozen=shop.frozen_on is not None)
-        try:
-            money = _money(event, rates) if not problem else None
-        except AmountError as error:
-            problem, money = str(error), None
-        if money is None:
-            rejected.append(Rejection(index, problem))
-        else:
-            accepted.append((event, money))
+    accepted, rejected = _judge(events, shop=shop, received_at=received_at)
     with transaction.atomic():
         erased = tombstones.among((_names(event) for event in events), namespace=namespace)
         if erased:
@@ -108,6 +97,30 @@ def record_events(
         customer_ids=frozenset(stored.customer_ids),
         rejected=tuple(rejected),
     )
+
+
+def rejections(events: Sequence[NormalEvent], *, received_at: datetime) -> list[Rejection]:
+    """What `record_events` would reject of these, by position; nothing is stored."""
+    return _judge(events, shop=Shop.get(), received_at=received_at)[1]
+
+
+def _judge(
+    events: Sequence[NormalEvent], *, shop: Shop, received_at: datetime
+) -> tuple[list[tuple[NormalEvent, Money]], list[Rejection]]:
+    rates = Rates(shop)
+    rejected: list[Rejection] = []
+    accepted: list[tuple[NormalEvent, Money]] = []
+    for index, event in enumerate(events):
+        problem = event_problem(event, received_at=received_at, frozen=shop.frozen_on is not None)
+        try:
+            money = _money(event, rates) if not problem else None
+        except AmountError as error:
+            problem, money = str(error), None
+        if money is None:
+            rejected.append(Rejection(index, problem))
+        else:
+            accepted.append((event, money))
+    return accepted, rejected
 
 
 def record_customers(

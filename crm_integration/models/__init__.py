@@ -1,12 +1,14 @@
-"""Connections to CRMs and the messages that pass through them."""
+"""Connections to CRMs, the messages that pass through them, and the tokens of the REST door."""
 
 from crm_integration.models.connections import Connection
 from crm_integration.models.jobs import JobRequest
 from crm_integration.models.messages import DeliveryAttempt, InboundMessage, OutboundMessage, RefusedDelivery
 from crm_integration.models.queues import QueueStatus
 from crm_integration.models.reconciliations import Reconciliation
+from crm_integration.models.tokens import ApiToken, Scope, StoredReply
 
 __all__ = [
+    "ApiToken",
     "Connection",
     "DeliveryAttempt",
     "InboundMessage",
@@ -15,4 +17,6 @@ __all__ = [
     "QueueStatus",
     "Reconciliation",
     "RefusedDelivery",
+    "Scope",
+    "StoredReply",
 ]

@@ -8,6 +8,9 @@ from django.utils.translation import gettext_lazy as _
 
 from segmentation.crypto import EncryptedTextField
 
+# Decrypted whenever they are read: queries that only want to name a connection leave them out.
+SECRETS = ("inbound_secret", "inbound_secret_previous", "outbound_secret", "outbound_secret_previous")
+
 
 class Connection(models.Model):
     """A CRM, store or receiver: how its messages are verified and where decisions go."""

@@ -66,6 +66,7 @@ GROUPS: tuple[tuple[Text, tuple[Item, ...]], ...] = (
         (
             _list(_("Imports"), "upload_file", "importrun"),
             _list(_("Connections"), "cable", "connection", "crm_integration"),
+            _list(_("API tokens"), "key", "apitoken", "crm_integration"),
             _list(_("Messages in"), "move_to_inbox", "inboundmessage", "crm_integration"),
             _list(_("Messages out"), "outbox", "outboundmessage", "crm_integration"),
             _list(_("Refused deliveries"), "block", "refuseddelivery", "crm_integration"),

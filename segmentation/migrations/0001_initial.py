@@ -1077,6 +1077,10 @@ class Migration(migrations.Migration):
             model_name='decision',
             index=models.Index(condition=models.Q(('offer__isnull', False)), fields=['offer'], name='decision_by_offer'),
         ),
+        migrations.AddIndex(
+            model_name='decision',
+            index=models.Index(fields=['decided_at'], name='decision_by_time'),
+        ),
         migrations.AddConstraint(
             model_name='customer',
             constraint=models.CheckConstraint(condition=models.Q(('merged_into', models.F('id')), _negated=True), name='customer_not_merged_into_itself'),

@@ -311,6 +311,7 @@ class Decision(models.Model):
                 fields=["campaign"], name="decision_by_campaign", condition=models.Q(campaign__isnull=False)
             ),
             models.Index(fields=["offer"], name="decision_by_offer", condition=models.Q(offer__isnull=False)),
+            models.Index(fields=["decided_at"], name="decision_by_time"),
         ]
 
     def __str__(self) -> str:

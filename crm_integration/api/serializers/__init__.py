@@ -1,0 +1,1 @@
+"""What the resources look like, one file a noun."""
