@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from crm_integration import inbox
 from crm_integration.adapters import registry
 from crm_integration.adapters.base import Parsed
-from crm_integration.adapters.standard import BATCH_TOPIC
+from crm_integration.adapters.standard_message import BATCH_TOPIC
 from crm_integration.models import Connection
 from crm_integration.tokens import WRITES_AS
 from segmentation import bulk, ingest

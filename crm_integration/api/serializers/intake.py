@@ -6,8 +6,8 @@ from typing import Any
 
 from rest_framework import serializers
 
-from crm_integration.adapters.standard import BATCH_TOPIC, TEST_TOPIC
 from crm_integration.adapters.standard_events import TOPICS
+from crm_integration.adapters.standard_message import BATCH_TOPIC, TEST_TOPIC
 from crm_integration.intake import Status
 
 TOPIC_NAMES = (*sorted(TOPICS), BATCH_TOPIC, TEST_TOPIC)

@@ -17,7 +17,8 @@ from segmentation.models import (
     Customer,
     Decision,
     DueCustomer,
-    MembershipChange,
+    Membership,
+    PastMembership,
     Score,
     Segment,
     Shop,
@@ -160,13 +161,16 @@ def test_customers_are_filtered_by_tier_segment_priority_and_reference(api):
 
 def test_updated_since_finds_the_decided_and_those_who_changed_segment(api):
     now = timezone.now()
-    decided, moved, quiet = console.customers(3)
+    decided, moved, came, quiet = console.customers(4)
     Decision.objects.filter(pk=world.decided(decided).pk).update(decided_at=now)
     Decision.objects.filter(pk=world.decided(quiet).pk).update(decided_at=now - timedelta(days=2))
     segment = console.segment()
-    MembershipChange.objects.create(segment=segment, customer=moved, entered=False, cause=1, changed_at=now)
+    was = {"entered_at": now - timedelta(days=9), "entered_by": 1}
+    PastMembership.objects.create(segment=segment, customer=moved, left_at=now, left_by=1, **was)
+    Membership.objects.create(segment=segment, customer=came, entered_at=now)
+    Membership.objects.create(segment=segment, customer=quiet, **was)
     rows = api.get("/api/customers/", updated_since=(now - timedelta(hours=1)).isoformat()).json()["results"]
-    assert {row["reference"] for row in rows} == {decided.reference, moved.reference}
+    assert {row["reference"] for row in rows} == {decided.reference, moved.reference, came.reference}
     since = api.get("/api/decisions/", decided_since=(now - timedelta(hours=1)).isoformat()).json()["results"]
     assert [row["customer"] for row in since] == [decided.reference]
 
