@@ -27,6 +27,8 @@ _is_amqp = _broker.startswith(("amqp", "pyamqp"))
 _is_redis = _broker.startswith("redis")
 # Over a worker's own options. A worker may wait for a Redis that saves to disk; a request that nudges may not.
 NUDGE_OPTIONS = {"socket_timeout": 1} if _is_redis else {}
+# A connection whose other end is gone without a word is noticed after two to three of these seconds.
+PULSE_SECONDS = 6
 
 
 def _queue(name: str) -> Queue:
@@ -43,7 +45,12 @@ def _transport_options() -> dict[str, object]:
     if _is_redis:
         # Longer than any late-acknowledged job may run, or Redis hands it to a second worker.
         longest = max(policy.hard_limit for policy in queues.POLICIES.values() if policy.late)
-        return {"visibility_timeout": longest + 60, "socket_connect_timeout": 1, "socket_timeout": 5}
+        return {
+            "visibility_timeout": longest + 60,
+            "socket_connect_timeout": 1,
+            "socket_timeout": 5,
+            "health_check_interval": PULSE_SECONDS,
+        }
     return {}
 
 
@@ -53,6 +60,7 @@ app.conf.update(
     broker_connection_timeout=1,
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
+    broker_heartbeat=PULSE_SECONDS,
     broker_transport_options=_transport_options(),
     accept_content=["json"],
     task_serializer="json",
@@ -66,6 +74,7 @@ app.conf.update(
     task_routes={
         job.value: {"queue": queues.full_name(policy.queue)} for job, policy in queues.POLICIES.items()
     },
+    worker_consumer="workers.consumer:Consumer",
     worker_prefetch_multiplier=1,
     worker_concurrency=int(os.environ.get("CONCURRENCY", "2")),
     worker_max_tasks_per_child=500,
@@ -76,7 +85,7 @@ app.conf.update(
     worker_send_task_events=False,
     timezone="UTC",
     # In memory: nothing is scheduled that a second beat, or a beat that forgot, could do twice.
-    beat_scheduler="celery.beat:Scheduler",
+    beat_scheduler="workers.beat:Scheduler",
     beat_max_loop_interval=5,
     beat_schedule=schedule.BEAT,
     imports=["workers.tasks"],

@@ -24,8 +24,8 @@ class BrokerResting(Exception):
     """The broker failed a moment ago; the sweeps will nudge instead."""
 
 
-def send(job: Job, ids: dict[str, int]) -> None:
-    """Publish one message of ids. Raises what the broker raises; `jobs.enqueue` logs it."""
+def send(job: Job, ids: dict[str, int], *, expires: float | None = None) -> None:
+    """Publish one message of ids, void after `expires` seconds. Raises what the broker raises; `enqueue` logs it."""
     global _silent_until
     if monotonic() < _silent_until:
         raise BrokerResting
@@ -41,6 +41,7 @@ def send(job: Job, ids: dict[str, int]) -> None:
                 queue=queue,
                 producer=producer,
                 retry=False,
+                expires=expires,
                 ignore_result=True,
                 confirm_timeout=CONFIRM_SECONDS,
             )
