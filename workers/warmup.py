@@ -12,6 +12,16 @@ from django.db import connection
 log = structlog.get_logger(__name__)
 
 
+@signals.worker_init.connect
+def share(**kwargs: Any) -> None:
+    """Before the pool is forked, so that a child that takes the place of a killed one need not load them first.
+
+    Loaded, not used: a parent that ever computed with torch would hang its children.
+    """
+    import lightgbm  # noqa: F401
+    import torch  # noqa: F401
+
+
 @signals.worker_process_init.connect
 def start(**kwargs: Any) -> None:
     """Beside the process's start, which Celery wants to be quick."""
