@@ -22,7 +22,7 @@ def seed():
 def template(tmp_path_factory, seed):
     """A small shop in a SQLite file, made once for all tests that start from it."""
     stack = Stack("sqlite", tmp_path_factory.mktemp("template"), seed=seed)
-    yield stack.as_template()
+    yield stack.as_template(tmp_path_factory.mktemp("prepared") / "tierwise.sqlite3")
     stack.stop()
 
 

@@ -35,3 +35,5 @@ class SmallDisk:
 
     def stop(self) -> None:
         subprocess.run(["umount", "--lazy", str(self.folder)], capture_output=True)
+        with suppress(OSError):
+            self.folder.rmdir()

@@ -35,6 +35,16 @@ class Journal:
         with self._path.open() as lines:
             yield from map(json.loads, lines)
 
+    def since(self, place: int) -> Iterator[dict[str, Any]]:
+        """What was written after `place` (see `size`)."""
+        with self._path.open() as lines:
+            lines.seek(place)
+            yield from map(json.loads, lines)
+
+    @property
+    def size(self) -> int:
+        return self._path.stat().st_size
+
     def close(self) -> None:
         self._file.close()
 
@@ -57,13 +67,13 @@ class Shop:
         self._url, self.secret, self._journal = url, secret, journal
         self._key = base64.b64decode(secret.removeprefix("whsec_"))
 
-    def tell(self, order: Order, *, patience: float = 90.0) -> None:
+    def tell(self, order: Order, *, patience: float = 240.0) -> None:
         """Post until the product answers 2xx, as a shop does; only then it counts as accepted."""
         deadline = time.monotonic() + patience
         while not self._post(order):
             assert time.monotonic() < deadline, f"{order.message_id} was not accepted in {patience:.0f} s"
             time.sleep(0.25)
-        self._journal.write(asdict(order))
+        self._journal.write({**asdict(order), "accepted": time.time()})
 
     def _post(self, order: Order) -> bool:
         body = json.dumps(_envelope(order)).encode()

@@ -128,7 +128,7 @@ class Oracle:
         newest: dict[tuple[int, int], int] = defaultdict(int)
         for *_message, key, connection, customer in sent:
             newest[connection, customer] = max(key, newest[connection, customer])
-        arrived = Counter()
+        arrived: Counter[str] = Counter()
         names: dict[int, set[str]] = defaultdict(set)
         for entry in self.delivered.read():
             arrived[entry["id"]] += 1

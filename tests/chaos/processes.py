@@ -1,4 +1,4 @@
-"""Processes that can be killed: web server, workers, beat. Each in a session of its own, with a log."""
+"""Processes that can be killed: web server, workers, beat, servers. Each in a session of its own, with a log."""
 
 from __future__ import annotations
 
@@ -15,16 +15,27 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-START_SECONDS = 120.0
+START_SECONDS = 300.0
 STOP_SECONDS = 20.0
 PR_SET_PDEATHSIG = 1
+TERMINATE = signal.SIGTERM
 
 
 class Process:
     """One child and everything it starts."""
 
-    def __init__(self, name: str, command: list[str], *, log: Path, environment: dict[str, str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: list[str],
+        *,
+        log: Path,
+        environment: dict[str, str],
+        folder: Path = ROOT,
+        user: str | None = None,
+    ) -> None:
         self.name, self.log = name, log
+        self._folder, self._user = folder, user
         self._command, self._environment = command, environment
         self.child: subprocess.Popen[bytes] | None = None
 
@@ -33,8 +44,9 @@ class Process:
         with self.log.open("ab") as output:
             self._from = output.tell()
             self.child = subprocess.Popen(
-                self._command, cwd=ROOT, env={**os.environ, **self._environment}, stdin=subprocess.DEVNULL,
+                self._command, cwd=self._folder, env={**os.environ, **self._environment}, stdin=subprocess.DEVNULL,
                 stdout=output, stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=die_with_parent,
+                user=self._user, group=self._user,
             )  # fmt: skip
         return self
 
@@ -73,11 +85,12 @@ class Process:
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
 
-    def stop(self) -> None:
+    def stop(self, number: int = TERMINATE) -> None:
+        """In order, as the signal asks; killed if that takes too long."""
         if not self.alive:
             return
         assert self.child is not None
-        self.child.send_signal(signal.SIGTERM)
+        self.child.send_signal(number)
         try:
             self.child.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:

@@ -1,10 +1,11 @@
-"""A TCP proxy that can cut, refuse and stall: the network between the product and a broker that others use too."""
+"""A TCP proxy that can cut, refuse, stall and swallow: the network between the product and its broker."""
 
 from __future__ import annotations
 
 import socket
 import struct
 from contextlib import suppress
+from dataclasses import dataclass
 from threading import Event, Lock, Thread
 
 RESET = struct.pack(
@@ -12,12 +13,25 @@ RESET = struct.pack(
 )  # SO_LINGER with no time: the other side sees a reset, as from a killed server
 
 
+@dataclass(eq=False)
+class Line:
+    """One connection: the product's end, the server's end, and whether what is said on it is lost."""
+
+    client: socket.socket
+    server: socket.socket
+    swallows: bool = False
+
+    @property
+    def ends(self) -> tuple[socket.socket, socket.socket]:
+        return self.client, self.server
+
+
 class Proxy:
     """Listens on a port of its own and forwards to `target` while it is up."""
 
     def __init__(self, target: int) -> None:
         self._target = target
-        self._pairs: set[socket.socket] = set()
+        self._lines: set[Line] = set()
         self._lock = Lock()
         self._flowing = Event()
         self._flowing.set()
@@ -35,6 +49,16 @@ class Proxy:
         """Keep connections open and forward nothing until `restore`."""
         self._flowing.clear()
 
+    def swallow(self) -> int:
+        """Every connection of this moment is half open from now on: it takes bytes, and none arrive. Returns how many.
+
+        As behind a router that forgot it. New connections work.
+        """
+        with self._lock:
+            for line in self._lines:
+                line.swallows = True
+            return len(self._lines)
+
     def restore(self) -> None:
         self._is_up = True
         self._flowing.set()
@@ -46,8 +70,8 @@ class Proxy:
 
     def _reset_all(self) -> None:
         with self._lock:
-            ends, self._pairs = self._pairs, set()
-        for end in ends:
+            lines, self._lines = self._lines, set()
+        for end in (end for line in lines for end in line.ends):
             with suppress(OSError):
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
                 end.shutdown(socket.SHUT_RDWR)
@@ -70,16 +94,25 @@ class Proxy:
                 client.close()
                 continue
             server.settimeout(None)
+            line = Line(client, server)
             with self._lock:
-                self._pairs |= {client, server}
-            for source, sink in ((client, server), (server, client)):
-                Thread(target=self._pump, args=(source, sink), daemon=True).start()
+                self._lines.add(line)
+            for source, sink in (line.ends, line.ends[::-1]):
+                Thread(target=self._pump, args=(line, source, sink), daemon=True).start()
 
-    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+    def _pump(self, line: Line, source: socket.socket, sink: socket.socket) -> None:
         with suppress(OSError):
             while content := source.recv(65536):
                 self._flowing.wait()
-                sink.sendall(content)
-        for end in (source, sink):
+                if not line.swallows:
+                    sink.sendall(content)
+        # Nobody hears that the other end of a half-open connection hung up.
+        for end in (source,) if line.swallows else line.ends:
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
+        self._forget(line)
+
+    def _forget(self, line: Line) -> None:
+        """Closed when nobody reads either end any more; a long run must not collect sockets."""
+        with self._lock:
+            self._lines.discard(line)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -14,25 +13,22 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 from tests.chaos import processes
+from tests.chaos.brokers import Broker, Embedded, OwnRabbitMQ, RabbitMQ, Redis
 from tests.chaos.disk import SmallDisk
 from tests.chaos.journals import Journal, Order, Receiver, Shop
 from tests.chaos.oracle import Oracle
 from tests.chaos.processes import ROOT, Process, free_port, wait_for
-from tests.chaos.servers import (
-    Broker,
-    Embedded,
-    Postgres,
-    RabbitMQ,
-    Redis,
-    Sqlite,
-)
+from tests.chaos.servers import Postgres, Sqlite, Unavailable
 
-CELLS = ("sqlite", "postgresql", "postgresql-rabbitmq", "postgresql-redis")
+# RabbitMQ twice: the server that runs here, whose failures a proxy plays, and a node of its own that can be killed.
+OWN_NODE = "postgresql-own-rabbitmq"
+CELLS = ("sqlite", "postgresql", "postgresql-rabbitmq", "postgresql-redis", OWN_NODE)
 SETTLE_SECONDS = 300.0
+CHAT_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -48,7 +44,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Template:
-    """A SQLite file with a small shop in it, the keys it was written with, and its connection's secret."""
+    """A database with a small shop in it (SQLite's file, PostgreSQL's folder), its keys and its connection's secret."""
 
     path: Path
     keys: dict[str, str]
@@ -56,7 +52,7 @@ class Template:
 
 
 class Stack:
-    """`template`: a prepared SQLite installation to start from; without it one is made, which takes a while."""
+    """`template`: a prepared installation to start from; without it one is made, which takes a while."""
 
     def __init__(
         self,
@@ -81,8 +77,12 @@ class Stack:
         self.beats: list[Process] = []
         self._number = 0
         self._prefix = f"chaos-{os.getpid()}-{self.random.getrandbits(32):x}-"
-        self.database = self._new_database(cell)
-        self.broker = self._new_broker(cell)
+        self.database = self._new_database(cell, template)
+        try:
+            self.broker = self._new_broker(cell)
+        except Unavailable:
+            self._stop_parts(self.database, self.disk, self.receiver)
+            raise
         self._keys = template.keys if template else fresh_keys()
         secret = self._take(template) if template else self._prepare()
         self.port = free_port()
@@ -92,12 +92,16 @@ class Stack:
         self.oracle = Oracle(self.database, self.accepted, self.delivered)
 
     # --- Parts ------------------------------------------------------------------------------------
-    def _new_database(self, cell: str) -> Any:
+    def _new_database(self, cell: str, template: Template | None) -> Any:
+        origin = template.path if template else None
         if cell == "sqlite":
-            return Sqlite(self._place / "tierwise.sqlite3")
-        return Postgres(self.disk.folder if self.disk else None)
+            return Sqlite(self._place / "tierwise.sqlite3", origin)
+        place = self.disk.folder if self.disk else None
+        return Postgres(self.folder / "postgresql.log", place=place, origin=origin)
 
     def _new_broker(self, cell: str) -> Broker:
+        if cell == OWN_NODE:
+            return OwnRabbitMQ(self._prefix, self.folder)
         if cell.endswith("rabbitmq"):
             return RabbitMQ(self._prefix)
         if cell.endswith("redis"):
@@ -134,17 +138,15 @@ class Stack:
         return done.stdout.strip().splitlines()[-1]
 
     def _take(self, template: Template) -> str:
-        assert isinstance(self.database, Sqlite)
-        shutil.copy(template.path, self.database.path)
         self.database.execute(
             f"UPDATE crm_integration_connection SET outbound_url = 'http://{self.receiver.pair}/'"
         )
         return template.secret
 
-    def as_template(self) -> Template:
-        """What `_prepare` made, for others to start from; call it before `start`."""
-        assert isinstance(self.database, Sqlite)
-        return Template(self.database.path, self._keys, self.shop.secret)
+    def as_template(self, path: Path) -> Template:
+        """What `_prepare` made, copied to `path` for others to start from; call it before `start`."""
+        self.database.copy(path)
+        return Template(path, self._keys, self.shop.secret)
 
     def start(self, *, workers: int = 2, beats: int = 2, pool: int = 2) -> Stack:
         self.web.start()
@@ -185,30 +187,39 @@ class Stack:
         worker.start()
         self._ready(worker)
 
+    def warm(self) -> None:
+        """A day in full swing: whoever works has loaded the models, so that a fault is felt, and no first start."""
+        self.tell(self.orders(4 * len(self.workers))).join()
+        self.settle()
+
     def stop(self) -> None:
         """Everything, whatever state it is in."""
         for process in [self.web, *self.beats, *self.workers.values()]:
             with suppress(Exception):
                 if process.alive:
                     process.kill()
-        parts = (self.staff, self.receiver, self.broker, self.database, self.disk)
-        for part in filter(None, parts):
-            with suppress(Exception):
-                part.stop()
+        self._stop_parts(self.staff, self.receiver, self.broker, self.database, self.disk)
         self.accepted.close()
         self.delivered.close()
 
+    @staticmethod
+    def _stop_parts(*parts: Any) -> None:
+        for part in filter(None, parts):
+            with suppress(Exception):
+                part.stop()
+
     # --- The shop's day ---------------------------------------------------------------------------
-    def orders(self, count: int, *, customers: int = 0) -> list[Order]:
+    def orders(self, count: int, *, customers: int = 0, random: Random | None = None) -> list[Order]:
         """New orders of new customers, or spread over `customers` of them."""
-        start = self.random.getrandbits(40)
+        random = random or self.random
+        start = random.getrandbits(40)
         now = datetime.now(UTC).isoformat()
         return [
             Order(
                 message_id=f"msg-{start:x}-{number}",
                 order=f"order-{start:x}-{number}",
                 customer=f"C-{start:x}-{number % customers if customers else number}",
-                minor=self.random.randint(500, 20_000),
+                minor=random.randint(500, 20_000),
                 at=now,
             )
             for number in range(count)
@@ -223,6 +234,16 @@ class Stack:
                 for _ in range(2 if order.message_id in twice else 1):
                     self.shop.tell(order)
                 time.sleep(pause)
+
+        return _started(speak)
+
+    def chat(self, over: Event) -> Thread:
+        """One new order of a new customer after another, until it is over."""
+        random = Random(self.random.random())  # another thread must not stir the choices of this one
+
+        def speak() -> None:
+            while not over.wait(CHAT_SECONDS):
+                self.shop.tell(*self.orders(1, random=random))
 
         return _started(speak)
 
@@ -246,13 +267,14 @@ class Stack:
     def value(self, sql: str) -> Any:
         return self.database.rows(sql)[0][0]
 
+    def is_settled(self) -> bool:
+        return not self.oracle.unsettled()
+
     def settle(self, *, seconds: float = SETTLE_SECONDS) -> float:
         """Wait until nothing is under way; returns how long it took. What is stuck is named."""
         started = time.monotonic()
         try:
-            wait_for(
-                lambda: not self.oracle.unsettled(), seconds=seconds, what="everything settled", every=0.1
-            )
+            wait_for(self.is_settled, seconds=seconds, what="everything settled", every=0.1)
         except AssertionError as error:
             raise AssertionError(f"{error}: {self.oracle.unsettled()}\n{self.logs()}") from None
         return time.monotonic() - started
@@ -312,7 +334,8 @@ def _started(target: Callable[[], None]) -> Thread:
 class _Told(Thread):
     def __init__(self, target: Callable[[], None]) -> None:
         super().__init__(daemon=True)
-        self._work, self._error = target, None
+        self._work = target
+        self._error: BaseException | None = None
 
     def run(self) -> None:
         try:

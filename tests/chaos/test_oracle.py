@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import re
 import signal
-import time
 
 import pytest
 from django.conf import settings
@@ -20,6 +20,10 @@ pytestmark = pytest.mark.skipif(
 def lapse(stack, table):
     """Time passes: what is held now was held too long."""
     stack.database.execute(f"UPDATE {table} SET lease_until = '2020-01-01' WHERE state = 'running'")
+
+
+def parts_ended(worker):
+    return len(re.findall(rb"Task score\.run_shard\[\S+\] (?:succeeded|raised)", worker.log.read_bytes()))
 
 
 def test_early_acknowledgement_is_caught(new_stack, template):
@@ -65,8 +69,11 @@ def test_a_missing_fence_is_caught(new_stack, template, breaks):
     lapse(stack, "segmentation_scoringshard")
     stack.join(pool=1)
     stack.settle()
+    before = parts_ended(frozen)
     frozen.signal(signal.SIGCONT)
-    time.sleep(3)
+    wait_for(
+        lambda: parts_ended(frozen) > before, seconds=UNDERWAY_SECONDS, what="its part is over for it too"
+    )
     stack.settle()
     doubled = [finding for finding in stack.findings() if "scored" in finding]
     assert bool(doubled) is breaks, stack.findings()

@@ -1,25 +1,23 @@
-"""One trial: start some work, let a fault strike in the middle of it, wait until all is settled, ask the oracle."""
+"""One trial: start some work, let a fault strike in its middle, wait until all is settled, ask the oracle."""
 
 from __future__ import annotations
 
 import os
-import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
-from tests.chaos.processes import answers, wait_for
-from tests.chaos.servers import Postgres, wait_until_back
-from tests.chaos.stack import Stack
+from tests.chaos.faults import FAULTS
+from tests.chaos.processes import wait_for
+from tests.chaos.recovery import Recovery, accepted_before, ends, under_way
+from tests.chaos.servers import Away
+from tests.chaos.stack import SETTLE_SECONDS, Stack
 from tests.chaos.work import QUICK
 
 UNDERWAY_SECONDS = 300.0
-STOPPED_SECONDS = 10.0
-FULL_SECONDS = 6.0
-RECOVERY_SECONDS = 30.0
 IMPORT_LINES = 12_000
 
 
@@ -72,145 +70,108 @@ WORKS = {
 }
 
 
-def kill_pool(stack: Stack) -> None:
-    """kill -9 of every pool child of every worker, and of what they started."""
-    for worker in stack.workers.values():
-        for child in worker.children():
-            with suppress(ProcessLookupError):
-                os.kill(child, signal.SIGKILL)
-
-
-def kill_worker(stack: Stack) -> None:
-    """kill -9 of one whole worker; its machine starts it again."""
-    worker = stack.random.choice(list(stack.workers.values()))
-    worker.kill()
-    worker.start()
-
-
-def kill_all(stack: Stack) -> None:
-    """kill -9 of every worker, both beats and the web server at once."""
-    everybody = [*stack.workers.values(), *stack.beats, stack.web]
-    for process in everybody:
-        process.kill()
-    for process in everybody:
-        process.start()
-
-
-def kill_broker(stack: Stack) -> None:
-    stack.broker.kill()
-    time.sleep(1.0)
-    stack.broker.restore()
-
-
-def stop_broker(stack: Stack) -> None:
-    stack.broker.pause()
-    time.sleep(STOPPED_SECONDS)
-    stack.broker.restore()
-
-
-def empty_broker(stack: Stack) -> None:
-    stack.broker.empty()
-
-
-def restart_database(stack: Stack) -> None:
-    """PostgreSQL stopped at once, in the middle of whatever it did, and back two seconds later."""
-    assert isinstance(stack.database, Postgres)
-    stack.database.stop_at_once()
-    time.sleep(2.0)
-    stack.database.start()
-    wait_until_back(stack.database)
-
-
-def fill_disk(stack: Stack) -> None:
-    """The disk of the database, the data folder and the artifact cache is full for a few seconds."""
-    assert stack.disk is not None
-    stack.disk.fill()
-    time.sleep(FULL_SECONDS)
-    stack.disk.free()
-    if isinstance(stack.database, Postgres) and not answers(stack.database.port):
-        stack.database.start()  # PostgreSQL stops itself when its log cannot be written
-    wait_until_back(stack.database)
-
-
-def join_and_leave(stack: Stack) -> None:
-    """Workers come, go in order and die, while a run is under way."""
-    first = stack.random.choice(list(stack.workers.values()))
-    stack.join()
-    first.stop()
-    second = stack.join(wait=False)
-    first.start()
-    second.kill()
-    del stack.workers[second.name]
-
-
-FAULTS: dict[str, Callable[[Stack], None]] = {
-    function.__name__: function
-    for function in (
-        kill_pool,
-        kill_worker,
-        kill_all,
-        kill_broker,
-        stop_broker,
-        empty_broker,
-        restart_database,
-        fill_disk,
-        join_and_leave,
-    )
-}
-
-
-def faults_of(stack: Stack) -> list[str]:
-    """Those that its cell knows. The embedded broker is the database: it is emptied, and falls with the database."""
-    left_out = set()
-    if not stack.cell.endswith(("rabbitmq", "redis")):
-        left_out |= {"kill_broker", "stop_broker"}
-    if stack.cell == "sqlite":
-        left_out.add("restart_database")
-    if stack.disk is None:
-        left_out.add("fill_disk")
-    return [name for name in FAULTS if name not in left_out]
-
-
 @dataclass
 class Trial:
-    """recovery: seconds from the end of the fault until nothing is under way, the interrupted work included.
+    """Seconds from the end of the fault; None is never, within the patience of the harness.
 
-    late: what was still under way half a minute after the fault.
+    going: until each run that was struck moves again. decided: until every message accepted before or during the
+    fault is worked in and the decision delivered. recovery: both. drained: until nothing at all is under way.
     """
 
     cell: str
     works: list[str]
     fault: str
-    recovery: float = 0.0
-    late: list[str] = field(default_factory=list)
+    struck: list[str] = field(default_factory=list)  # what really was in its middle
+    accepted: int = 0  # messages before or during the fault
+    fault_seconds: float = 0.0
+    going: float | None = None
+    decided: float | None = None
+    recovery: float | None = None
+    drained: float | None = None
+    settled: bool = False
+    ended: dict[str, str] = field(default_factory=dict)  # how the struck runs ended
+    stuck: list[str] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
+    load: float = 0.0
+    seconds: float = 0.0
+
+    @property
+    def is_good(self) -> bool:
+        return self.settled and not self.findings
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
+    def __str__(self) -> str:
+        times = ", ".join(
+            f"{name} {value:.1f} s" if value is not None else f"{name} never"
+            for name, value in (("going", self.going), ("decided", self.decided), ("drained", self.drained))
+        )
+        end = " ".join(filter(None, [str(self.findings or ""), str(self.stuck or "")]))
+        return (
+            f"{self.cell}: {self.fault} during {', '.join(self.struck) or 'nothing'}: {times} {end}".rstrip()
+        )
+
 
 def run(stack: Stack, works: list[str], fault: str) -> Trial:
-    """Start each work when the one before is under way, strike in the middle of the last, and wait for the end."""
-    trial = Trial(stack.cell, works, fault)
-    talk = []
-    for name in works:
-        talk.append(WORKS[name].start(stack))
-        _wait_until_underway(stack, WORKS[name])
-    FAULTS[fault](stack)
-    ended = time.monotonic()
-    with suppress(AssertionError):
-        wait_for(lambda: not stack.oracle.unsettled(), seconds=RECOVERY_SECONDS, what="settled", every=0.1)
-    trial.late = stack.oracle.unsettled()
-    for thread in filter(None, talk):
-        thread.join()
-    stack.settle()
-    trial.recovery = time.monotonic() - ended
-    trial.findings = stack.oracle.findings()
+    """Start each work when the one before is under way, strike in the middle of the last, and wait for the end.
+
+    All the while the shop tells of orders, so that some are accepted before the fault and during it.
+    """
+    trial = Trial(stack.cell, works, fault, load=os.getloadavg()[0])
+    began, place = time.monotonic(), stack.accepted.size
+    over = Event()
+    talk = [stack.chat(over)]
+    try:
+        for name in works:
+            talk.append(WORKS[name].start(stack))
+            _wait_until_underway(stack, WORKS[name])
+        recovery = _strike(stack, trial, place)
+    finally:
+        over.set()
+    _watch(stack, trial, recovery, [thread for thread in talk if thread])
+    trial.seconds = time.monotonic() - began
+    if trial.settled:
+        trial.findings = stack.oracle.findings()
     return trial
 
 
+def _strike(stack: Stack, trial: Trial, place: int) -> Recovery:
+    trial.struck = [work.name for work in WORKS.values() if stack.database.rows(f"{work.underway} LIMIT 1")]
+    interrupted = set(under_way(stack.database))
+    struck = time.monotonic()
+    FAULTS[trial.fault](stack)
+    trial.fault_seconds = time.monotonic() - struck
+    messages = accepted_before(stack.accepted, place, time.time())
+    trial.accepted = len(messages)
+    return Recovery(stack.database, interrupted, messages)
+
+
+def _watch(stack: Stack, trial: Trial, recovery: Recovery, talk: list[Thread]) -> None:
+    """Until nothing is under way, or the patience is over; a database that does not answer is asked again."""
+    began = time.monotonic()
+    try:
+        wait_for(lambda: _asked(recovery.look), seconds=SETTLE_SECONDS, what="recovered", every=0.1)
+        for thread in talk:
+            thread.join()
+        wait_for(lambda: _asked(stack.is_settled), seconds=SETTLE_SECONDS, what="settled", every=0.1)
+        trial.drained, trial.settled = time.monotonic() - began, True
+    except AssertionError as error:
+        trial.stuck = [str(error), *recovery.missing(), *stack.oracle.unsettled()]
+    trial.going, trial.decided, trial.recovery = recovery.going, recovery.decided, recovery.seconds
+    trial.ended = ends(stack.database, recovery.interrupted)
+
+
+def _asked(question: Callable[[], bool]) -> bool:
+    with suppress(Away):
+        return question()
+    return False
+
+
 def _wait_until_underway(stack: Stack, work: Work) -> None:
+    """Or over before it was seen: a trial says what it really struck."""
+
     def seen() -> bool:
-        return bool(stack.database.rows(f"{work.underway} LIMIT 1")) or not stack.oracle.unsettled()
+        return bool(stack.database.rows(f"{work.underway} LIMIT 1")) or stack.is_settled()
 
     wait_for(seen, seconds=UNDERWAY_SECONDS, what=f"{work.name} under way", every=0.02)

@@ -10,7 +10,7 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
-LIMIT_SECONDS = 600
+LIMIT_SECONDS = 1200
 
 
 @pytest.fixture

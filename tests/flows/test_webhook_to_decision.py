@@ -14,7 +14,7 @@ from tests.flows.conftest import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-PATIENCE = 60
+PATIENCE = 240
 
 
 @pytest.fixture

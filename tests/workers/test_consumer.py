@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 from celery.utils.imports import symbol_by_name
@@ -36,7 +37,13 @@ def test_however_long_the_broker_is_away_a_worker_looks_for_it_every_few_seconds
 def test_a_worker_publishes_no_events_that_could_hold_it_up():
     """With confirms they would, for ever, on a connection that is half open."""
     kind = symbol_by_name(app.conf.worker_consumer)
-    worker = kind(print, app=app, worker_options={"task_events": True, "without_heartbeat": False})
+    controller = SimpleNamespace(use_eventloop=False)
+    worker = kind(
+        print,
+        app=app,
+        controller=controller,
+        worker_options={"task_events": True, "without_heartbeat": False},
+    )
     started = {type(step).__name__ for step in worker.steps}
     assert {"Connection", "Tasks"} <= started
     assert not started & {"Events", "Heart", "Gossip", "Mingle"}
