@@ -1,6 +1,6 @@
 # make demo   runs the whole line on a simulated shop (or FILE=orders.parquet PRESET=online-retail)
 # make test   runs every check that can run on this machine
-# make chaos  kills and breaks things for MINUTES=60, with an oracle outside (docs/reliability.md)
+# make chaos  kills and breaks things for MINUTES=60, with an oracle outside (ARGS="--cells sqlite"; docs/reliability.md)
 # make bench  measures speed and memory beside their targets (SIZE=1000000 customers; BENCH_SERVER=postgres://…)
 PYTHON ?= python3.11
 VENV   ?= .venv

@@ -162,7 +162,7 @@ def _arguments() -> argparse.Namespace:
     arguments.add_argument("--cells", nargs="+", default=CELLS, choices=CELLS)
     arguments.add_argument("--faults", nargs="+", default=[], choices=list(FAULTS), help="only these")
     arguments.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "big"))
-    arguments.add_argument("--out", type=Path, default=Path("chaos.json"), help="adds to what is there")
+    arguments.add_argument("--out", type=Path, default=Path("var/chaos.json"), help="adds to what is there")
     arguments.add_argument("--fresh", action="store_true", help="forget what --out holds")
     arguments.add_argument("--no-disk", action="store_true", help="without the full disk (it needs root)")
     return arguments.parse_args()

@@ -31,6 +31,7 @@ class Report:
 
     def write(self) -> None:
         seen = {"machine": machine(), "summary": summary(self.cells), "cells": self.cells}
+        self._path.parent.mkdir(parents=True, exist_ok=True)
         new = self._path.with_suffix(".new")
         new.write_text(json.dumps(seen, indent=1))
         new.replace(self._path)

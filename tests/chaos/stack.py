@@ -28,7 +28,7 @@ from tests.chaos.servers import Postgres, Sqlite, Unavailable
 OWN_NODE = "postgresql-own-rabbitmq"
 CELLS = ("sqlite", "postgresql", "postgresql-rabbitmq", "postgresql-redis", OWN_NODE)
 SETTLE_SECONDS = 300.0
-CHAT_SECONDS = 0.5
+CHAT_SECONDS = 1.0
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from tests.chaos.work import QUICK
 
 UNDERWAY_SECONDS = 300.0
 IMPORT_LINES = 12_000
+EPOCHS = 150  # long enough to be struck, short enough to be done again
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def _import(stack: Stack) -> None:
 
 
 def _training(stack: Stack) -> None:
-    stack.staff.do("train", {**QUICK, "epochs": 400, "patience": 400})
+    stack.staff.do("train", {**QUICK, "epochs": EPOCHS, "patience": EPOCHS})
 
 
 def _classification(stack: Stack) -> None:
