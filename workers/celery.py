@@ -20,6 +20,7 @@ from workers import queues, schedule
 if not apps.ready:  # under the celery command; its transport needs the models
     django.setup()
 TRANSPORT_ALIASES["embedded"] = "workers.transport:Transport"
+TRANSPORT_ALIASES["redis"] = TRANSPORT_ALIASES["rediss"] = "workers.redis_transport:Transport"
 
 app = Celery("tierwise")
 _broker = settings.CELERY_BROKER_URL

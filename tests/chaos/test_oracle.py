@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import signal
+import sqlite3
+import time
 
 import pytest
 from django.conf import settings
@@ -20,6 +22,18 @@ pytestmark = pytest.mark.skipif(
 def lapse(stack, table):
     """Time passes: what is held now was held too long."""
     stack.database.execute(f"UPDATE {table} SET lease_until = '2020-01-01' WHERE state = 'running'")
+
+
+def freeze(stack, worker):
+    """Stop the worker where it stands, and its claim runs out; not while it holds SQLite's one write lock."""
+    for _ in range(100):
+        worker.signal(signal.SIGSTOP)
+        try:
+            return lapse(stack, "segmentation_scoringshard")
+        except sqlite3.OperationalError:
+            worker.signal(signal.SIGCONT)
+            time.sleep(0.1)
+    raise AssertionError("the worker never let go of the database")
 
 
 def parts_ended(worker):
@@ -65,8 +79,7 @@ def test_a_missing_fence_is_caught(new_stack, template, breaks):
     stack.staff.do("classify")
     moved = "SELECT 1 FROM segmentation_scoringshard WHERE state = 'running' AND scored > 0"
     wait_for(lambda: stack.database.rows(moved), seconds=UNDERWAY_SECONDS, what="a part is under way")
-    frozen.signal(signal.SIGSTOP)
-    lapse(stack, "segmentation_scoringshard")
+    freeze(stack, frozen)
     stack.join(pool=1)
     stack.settle()
     before = parts_ended(frozen)
