@@ -109,9 +109,8 @@ class Trial:
             for name, value in (("going", self.going), ("decided", self.decided), ("drained", self.drained))
         )
         end = " ".join(filter(None, [str(self.findings or ""), str(self.stuck or "")]))
-        return (
-            f"{self.cell}: {self.fault} during {', '.join(self.struck) or 'nothing'}: {times} {end}".rstrip()
-        )
+        told = f"{self.cell}: {self.fault} during {', '.join(self.struck) or 'nothing'}, load {self.load:.0f}"
+        return f"{told}: {times} {end}".rstrip()
 
 
 def run(stack: Stack, works: list[str], fault: str) -> Trial:
