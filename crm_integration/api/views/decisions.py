@@ -97,6 +97,7 @@ class ScoresView(ListResource):
     scopes = {"GET": Scope.SCORES_READ}
     query = ScoresQuery
     serializer = ScoreSerializer
+    ordering = ("customer_id", "target_id")
 
     @extend_schema(operation_id="scores_list", parameters=[ScoresQuery], responses=ScoreSerializer(many=True))
     def get(self, request: Request) -> Response:

@@ -86,7 +86,7 @@ def _results(eva: Customer) -> None:
     version = world.version(1)
     whom = world.segment()
     whom.memberships.create(customer=eva)
-    whom.changes.create(customer=eva, entered=True, cause=1)
+    whom.past_memberships.create(customer=eva, entered_at=timezone.now(), entered_by=1, left_by=1)
     Score.objects.create(customer=eva, target=churn, version=version, as_of=world.AS_OF, value=0.8)
     ScoreHistory.objects.create(customer=eva, target=churn, version=version, as_of=world.AS_OF, value=0.7)
     context = ShopContext.objects.create(as_of=world.AS_OF, catalogue_version="x", data={})
