@@ -11,6 +11,31 @@ import pytest
 from tests.support import jobs
 
 _connect = socket.socket.connect
+# Tests there start processes of their own, which have the database whether the test touches it or not.
+WITH_PROCESSES = {"browser", "chaos", "flows", "workers"}
+DATABASE_FIXTURES = {"db", "transactional_db", "live_server"}
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--needs-database",
+        action="store_true",
+        help="leave out what runs alike on every database: it uses none",
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--needs-database"):
+        return
+    kept = [item for item in items if _needs_database(item)]
+    config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
+    items[:] = kept
+
+
+def _needs_database(item):
+    folder = item.path.relative_to(item.config.rootpath / "tests").parts[0]
+    fixtures = set(getattr(item, "fixturenames", ()))
+    return folder in WITH_PROCESSES or item.get_closest_marker("django_db") or fixtures & DATABASE_FIXTURES
 
 
 def _only_loopback(self, address):
