@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from threading import Lock
 from typing import Any
 
 from django.utils.translation import get_language
@@ -22,6 +23,7 @@ from crm_integration.api.problems import CONTENT_TYPE
 from crm_integration.api.queries import MOST
 from crm_integration.models import Scope
 
+_building = Lock()
 _ALWAYS = {
     "400": "A parameter or the body is not as described.",
     "401": "No token, or one that is unknown, expired or revoked.",
@@ -132,8 +134,14 @@ def _problem() -> dict[str, Any]:
     }
 
 
-@lru_cache(maxsize=4)
 def _document(language: str) -> dict[str, Any]:
+    """One thread at a time: drf-spectacular finds its extensions while it builds, and two at once find them half made."""
+    with _building:
+        return _built(language)
+
+
+@lru_cache(maxsize=4)
+def _built(_language: str) -> dict[str, Any]:
     """Built once a process and language: it takes longer than a page of customers."""
     return SchemaGenerator().get_schema(request=None, public=True)
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from time import sleep
+
 import pytest
 from django.db import OperationalError
 
+from crm_integration.api import schema
 from crm_integration.api.views import jobs
 from tests.crm_integration.api import world
 
@@ -90,3 +94,23 @@ def test_a_day_that_cannot_be_classified(api):
     world.filled()
     answer = api.post("/api/classifications/", {"as_of": "2999-01-01"})
     assert (answer.status_code, told(answer)) == (422, "unprocessable")
+
+
+def test_two_readers_of_the_document_at_once_do_not_get_in_each_others_way(monkeypatch):
+    """Its library is half ready while it builds: a second thread that built beside it was told of an error."""
+    inside, most = 0, 0
+
+    def build(*_arguments, **_options):
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        sleep(0.05)
+        inside -= 1
+        return {}
+
+    monkeypatch.setattr(schema.SchemaGenerator, "get_schema", build)
+    schema._built.cache_clear()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(schema._document, ["en"] * 4))
+    schema._built.cache_clear()
+    assert most == 1
