@@ -14,7 +14,7 @@ from django.utils.functional import Promise
 
 from crm_integration import http, signatures
 from crm_integration.adapters.needs import Need
-from crm_integration.adapters.reading import BadField
+from crm_integration.adapters.reading import BadField, Fields, load_object
 from crm_integration.models import Connection, OutboundMessage
 from segmentation.normal import NormalCustomer, NormalEvent
 
@@ -119,6 +119,16 @@ class Page:
 
 class Unreadable(Exception):
     """A signed message that can never be understood as it is: kept, shown with this reason, replayable after a fix."""
+
+
+def parse_object(body: bytes, topic: str, topics: Mapping[str, Callable[[Fields], Found]]) -> Parsed:
+    """A body that is one JSON object, read by the reader of a topic that its header tells. Raises Unreadable."""
+    try:
+        data = Fields(load_object(body))
+    except BadField as problem:
+        raise Unreadable(str(problem)) from problem
+    reader = topics.get(topic)
+    return collect(topic, [(0, data)], reader) if reader else Parsed(topic, is_known=False)
 
 
 def collect(topic: str, entries: Iterable[tuple[int, Entry]], read: Callable[[Entry], Found]) -> Parsed:

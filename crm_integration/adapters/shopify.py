@@ -21,12 +21,12 @@ from crm_integration.adapters.base import (
     Page,
     Parsed,
     PrivacyKind,
-    Unreadable,
     collect,
     digest,
+    parse_object,
 )
 from crm_integration.adapters.needs import Field, Need
-from crm_integration.adapters.reading import BadField, Fields, load_object
+from crm_integration.adapters.reading import Fields
 from crm_integration.http import Answer
 from crm_integration.models import Connection
 
@@ -96,12 +96,7 @@ class ShopifyAdapter(Adapter):
         return _header(delivery, "topic").decode("latin-1")
 
     def parse(self, body: bytes, *, message_key: str, topic: str = "") -> Parsed:
-        try:
-            data = Fields(load_object(body))
-        except BadField as problem:
-            raise Unreadable(str(problem)) from problem
-        reader = TOPICS.get(topic)
-        return collect(topic, [(0, data)], reader) if reader else Parsed(topic, is_known=False)
+        return parse_object(body, topic, TOPICS)
 
     def hydrate(self, parsed: Parsed, connection: Connection) -> Parsed:
         if not parsed.thin:

@@ -19,9 +19,9 @@ from crm_integration.adapters.base import (
     Found,
     Page,
     Parsed,
-    Unreadable,
     collect,
     digest,
+    parse_object,
 )
 from crm_integration.adapters.needs import Field, Need
 from crm_integration.adapters.reading import BadField, Fields, load_object
@@ -83,12 +83,7 @@ class WooCommerceAdapter(Adapter):
         return delivery.headers.get("x-wc-webhook-topic", b"").decode("latin-1")
 
     def parse(self, body: bytes, *, message_key: str, topic: str = "") -> Parsed:
-        try:
-            data = Fields(load_object(body))
-        except BadField as problem:
-            raise Unreadable(str(problem)) from problem
-        reader = TOPICS.get(topic)
-        return collect(topic, [(0, data)], reader) if reader else Parsed(topic, is_known=False)
+        return parse_object(body, topic, TOPICS)
 
     def hydrate(self, parsed: Parsed, connection: Connection) -> Parsed:
         if not parsed.thin:
