@@ -1,6 +1,6 @@
 """`make bench`: a shop of a size, classified and looked at from all sides; each figure beside its target or floor.
 
-    python -m benchmarks [--customers 50000] [--only batch due segments pages webhooks imports]
+    python -m benchmarks [--customers 50000] [--only batch due segments pages webhooks latency decisions imports]
 
 On PostgreSQL where BENCH_SERVER names a server on which databases may be made, and on SQLite up to 50,000 customers.
 """
@@ -15,7 +15,9 @@ import sys
 from benchmarks import report, seed, setup
 
 SQLITE_MOST = 50_000
-PARTS = ("batch", "due", "segments", "pages", "webhooks", "imports")
+PARTS = ("batch", "due", "segments", "pages", "webhooks", "latency", "decisions", "imports")
+# Parts with a command of their own; the others share one shop.
+ALONE = {"decisions", "imports"}
 
 
 def main() -> None:
@@ -25,8 +27,10 @@ def main() -> None:
     for sqlite in [False] * bool(setup.SERVER) + [True] * (options.customers <= SQLITE_MOST):
         where = ["--sqlite"] if sqlite else []
         print(f"\n== {'SQLite' if sqlite else 'PostgreSQL'}, {options.customers:,} customers")
-        if set(options.only) - {"imports"}:
-            _run("benchmarks.shop", "--customers", str(options.customers), "--only", *options.only, *where)
+        if shared := [part for part in options.only if part not in ALONE]:
+            _run("benchmarks.shop", "--customers", str(options.customers), "--only", *shared, *where)
+        if "decisions" in options.only and not sqlite:
+            _run("benchmarks.decisions", "--customers", str(options.customers))
         if "imports" in options.only:
             _run("benchmarks.imports", *where)
     print(f"\nload {report.machine()['load']} on {os.cpu_count()} processors")

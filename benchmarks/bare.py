@@ -298,7 +298,10 @@ def _events(frame: pl.DataFrame) -> pl.DataFrame:
         pl.col("occurred_at").dt.replace_time_zone("UTC"),
         pl.col("rating").fill_nan(None),
         pl.lit(None, dtype=pl.Float64).alias("sentiment"),
+        pl.lit(0, dtype=pl.Int16).alias("topic"),
+        pl.lit(0, dtype=pl.Int16).alias("repeats"),
         pl.lit(0, dtype=pl.Int64).alias("order_hash"),
+        pl.lit(0, dtype=pl.Int64).alias("event_id"),
     ).select(pl.col(name).cast(kind) for name, kind in WANTED.items())
 
 

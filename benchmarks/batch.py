@@ -72,8 +72,8 @@ def measure(wanted: Wanted) -> dict[str, Any]:
         "model": wanted.model,
         "workers": wanted.workers,
     }
-    _choose_champions(wanted.model)
-    result["run"] = _classify(wanted.workers)
+    choose_champions(wanted.model)
+    result["run"] = classify(wanted.workers)
     print(f"The run took {result['run']['seconds']:.1f} s.", flush=True)
     if wanted.floor:
         from benchmarks import floor
@@ -82,7 +82,7 @@ def measure(wanted: Wanted) -> dict[str, Any]:
         result["ratio"] = result["run"]["seconds"] / result["floor"]["seconds"]
     if wanted.again:
         _next_day()
-        result["again"] = _classify(wanted.workers)
+        result["again"] = classify(wanted.workers)
     return result
 
 
@@ -123,7 +123,7 @@ def _target(result: dict[str, Any]) -> str:
     return "" if found is None else f" (target {found[0 if result['model'] == 'network' else 1]:.0f})"
 
 
-def _choose_champions(model: str) -> None:
+def choose_champions(model: str) -> None:
     """Every target is answered by the version of this kind; "champions": by whatever training promoted."""
     from segmentation.models import ModelSlot, ModelVersion
 
@@ -135,7 +135,8 @@ def _choose_champions(model: str) -> None:
         slot.save()
 
 
-def _classify(workers: int) -> dict[str, Any]:
+def classify(workers: int) -> dict[str, Any]:
+    """Start a run, let so many workers walk it, end it: seconds, memory, what was used and written."""
     from django.db import connection
 
     from segmentation import scoring_runs
@@ -148,7 +149,7 @@ def _classify(workers: int) -> dict[str, Any]:
         warm.go(str(run.pk))
         answers = warm.answers()
         walked = perf_counter()
-        scoring_runs.finish(run.pk)
+        ended = warm.ask_first("finish")
         finished = perf_counter()
     run.refresh_from_db()
     if run.state != ScoringRun.State.DONE:
@@ -165,8 +166,8 @@ def _classify(workers: int) -> dict[str, Any]:
         "walk_seconds": walked - planned,
         "rss_mib": max(answer["rss_mib"] for answer in answers),
         "rss_by_tenth_mib": [answer["rss_by_tenth_mib"] for answer in answers],
-        "cpu": sum(answer["cpu"] + answer["server_cpu"] for answer in answers),
-        "server_cpu": sum(answer["server_cpu"] for answer in answers),
+        "cpu": sum(used["cpu"] + used["server_cpu"] for used in (*answers, ended)),
+        "server_cpu": sum(used["server_cpu"] for used in (*answers, ended)),
         "stages": stages,
         "rows": {
             "scores": Score.objects.count(),

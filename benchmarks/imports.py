@@ -47,7 +47,7 @@ def measure(file: Path, preset: str, *, floor: bool) -> dict[str, Any]:
 
     call_command("migrate", verbosity=0, interactive=False)
     said = events(preset)
-    _adopt(said.currency, said.time_zone)
+    adopt(said.currency, said.time_zone)
     with Memory() as memory:
         used, started = Used.now(), perf_counter()
         done = imports.run(imports.Request(file, preset=preset))
@@ -88,7 +88,8 @@ def _lines_read() -> int:
     return ImportRun.objects.latest("pk").rows_read
 
 
-def _adopt(currency: str, time_zone: str) -> None:
+def adopt(currency: str, time_zone: str) -> None:
+    """Let the shop count in the file's currency and by its clock."""
     from segmentation.models import Shop
 
     shop = Shop.get()
@@ -107,15 +108,20 @@ def _floor() -> float:
 def _file(options: argparse.Namespace) -> tuple[Path, str]:
     if options.file:
         return options.file, options.preset
-    real = Path(os.environ.get("TIERWISE_DATA", "")) / REAL
-    if options.lines is None and os.environ.get("TIERWISE_DATA") and real.exists():
-        return real, "online-retail"
+    if options.lines is None and (found := real()):
+        return found
     if options.lines is None:
         return seed.simulated(FIRST_CUSTOMERS) / "events.parquet", "tierwise"
-    return _repeated(options.lines), "tierwise"
+    return repeated(options.lines), "tierwise"
 
 
-def _repeated(count: int) -> Path:
+def real() -> tuple[Path, str] | None:
+    """The real file of a million lines and its preset, where TIERWISE_DATA is set."""
+    path = Path(os.environ.get("TIERWISE_DATA", "")) / REAL
+    return (path, "online-retail") if os.environ.get("TIERWISE_DATA") and path.exists() else None
+
+
+def repeated(count: int) -> Path:
     """A file of at least so many simulated lines: the shop's lines again and again, under other customers and ids."""
     import polars as pl
     import pyarrow.parquet as pq

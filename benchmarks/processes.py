@@ -25,17 +25,26 @@ class Workers:
 
     def go(self, message: str) -> None:
         for child in self.children:
-            assert child.stdin is not None
-            child.stdin.write(message + "\n")
-            child.stdin.flush()
+            self._tell(child, message)
 
     def answers(self) -> list[dict[str, Any]]:
         return [json.loads(self._line(child)) for child in self.children]
+
+    def ask_first(self, message: str) -> dict[str, Any]:
+        """Tell one of them, and wait for its answer."""
+        self._tell(self.children[0], message)
+        answer: dict[str, Any] = json.loads(self._line(self.children[0]))
+        return answer
 
     def stop(self) -> None:
         for child in self.children:
             child.kill()
             child.wait()
+
+    def _tell(self, child: subprocess.Popen[str], message: str) -> None:
+        assert child.stdin is not None
+        child.stdin.write(message + "\n")
+        child.stdin.flush()
 
     def _line(self, child: subprocess.Popen[str], expected: str = "") -> str:
         assert child.stdout is not None

@@ -6,6 +6,7 @@ that classifies them was really trained. Run as a module it makes the seed in th
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -34,16 +35,21 @@ def database() -> Path:
 
 @lru_cache(maxsize=1)
 def key() -> str:
-    """Changes with what features mean. A changed learner needs `make bench FRESH=1`.
+    """Changes with what features mean and with the tables. A changed learner needs `make bench FRESH=1`.
 
     Asked of another process: this one has not chosen its database yet.
     """
-    program = "from segmentation.features.catalogue import CATALOGUE_VERSION as version; print(version)"
+    program = (
+        "import django; django.setup(); "
+        "from segmentation.features.catalogue import CATALOGUE_VERSION as version; print(version)"
+    )
     settings = {**os.environ, "DJANGO_SETTINGS_MODULE": "config.settings"}
     answer = subprocess.run(
         [sys.executable, "-c", program], check=True, env=settings, capture_output=True, text=True
     )
-    return answer.stdout.split()[-1][:8]
+    migrations = Path(__file__).parent.parent / "segmentation" / "migrations"
+    tables = hashlib.sha256("".join(sorted(path.name for path in migrations.glob("0*.py"))).encode())
+    return answer.stdout.split()[-1][:4] + tables.hexdigest()[:4]
 
 
 def forget() -> None:

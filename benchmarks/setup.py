@@ -10,6 +10,8 @@ from pathlib import Path
 # A PostgreSQL server on which databases may be made and dropped; without one the benchmarks use SQLite alone.
 SERVER = os.environ.get("BENCH_SERVER", "").rstrip("/")
 
+BROKER = os.environ.get("BENCH_BROKER", "")
+
 
 def use(url: str) -> None:
     """Let Django work on this database, here and in processes started from here. Before the first Django import."""
@@ -22,7 +24,9 @@ def use(url: str) -> None:
 def environment(url: str) -> dict[str, str]:
     return {
         "DATABASE_URL": url,
-        "CELERY_BROKER_URL": "embedded://",
+        # A broker of its own does not fit SQLite, which stands for the way without any server.
+        "CELERY_BROKER_URL": BROKER if BROKER and not url.startswith("sqlite") else "embedded://",
+        "CELERY_QUEUE_PREFIX": f"bench-{os.getpid()}-",
         "DJANGO_SETTINGS_MODULE": "config.settings",
         "LOG_LEVEL": os.environ.get("LOG_LEVEL", "WARNING"),
     }

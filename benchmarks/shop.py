@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from benchmarks import batch, data, due, pages, report, segments, setup, webhooks
+from benchmarks import batch, data, due, latency, pages, report, segments, setup, webhooks
 
-AFTER = {"due": due, "segments": segments, "pages": pages, "webhooks": webhooks}
+AFTER = {"due": due, "segments": segments, "pages": pages, "webhooks": webhooks, "latency": latency}
 
 
 def main() -> None:

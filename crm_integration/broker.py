@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.utils.module_loading import import_string
 
 from crm_integration.models import Connection
+
+if TYPE_CHECKING:
+    from crm_integration.queue_door import Letter
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,17 @@ class Publication:
     body: bytes
     headers: Mapping[str, str]
     must_arrive: bool
+
+
+@dataclass(frozen=True)
+class BrokerState:
+    """`waiting`: messages by queue (without the installation's prefix), None where the queue is not there yet."""
+
+    kind: str
+    where: str
+    is_reachable: bool
+    waiting: Mapping[str, int | None] = field(default_factory=dict)
+    problem: str = ""
 
 
 Publisher = Callable[[Publication], None]
@@ -55,3 +70,18 @@ def publish(publication: Publication) -> None:
     """Returns once the broker has confirmed it. Raises http.DeliveryError. Call it outside of any transaction."""
     publisher: Publisher = import_string(settings.MESSAGE_PUBLISHER)
     publisher(publication)
+
+
+def look() -> BrokerState:
+    """How the broker is now; takes about a second where it is away."""
+    probe: Callable[[], BrokerState] = import_string(settings.BROKER_PROBE)
+    return probe()
+
+
+def sift_parked(connection: Connection, must_go: Callable[[Letter], bool]) -> int:
+    """Remove what was set aside of a connection's queue and must go; returns how many letters went.
+
+    Raises whatever the broker raises when it is away or somebody else is sifting. Call it outside of any transaction.
+    """
+    sifter: Callable[[str, Callable[[Letter], bool]], int] = import_string(settings.PARKED_SIFTER)
+    return sifter(inbound_queue(connection), must_go)

@@ -71,6 +71,7 @@ class DemoReceiver:
 
 def _handler(receiver: DemoReceiver) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"  # connections are kept
         timeout = 10
 
         def do_POST(self) -> None:

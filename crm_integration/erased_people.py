@@ -32,14 +32,14 @@ def forget_if_named(message: InboundMessage) -> None:
 
 
 def _forget(message: InboundMessage) -> None:
-    message.body = None
+    message.body, message.headers = None, {}
     message.detail = without_words(message.detail)
     message.topic = "" if _names(message, _spans(message.topic)) else message.topic
     if _names(message, _spans(message.dedupe_key)):
         message.dedupe_key = f"erased-{message.pk}"
     if message.error:
         message.error = _("It told of somebody who was erased, so its body is no longer kept.")
-    message.save(update_fields=["body", "detail", "topic", "dedupe_key", "error"])
+    message.save(update_fields=["body", "headers", "detail", "topic", "dedupe_key", "error"])
 
 
 def _spans(text: str) -> set[str]:

@@ -1,4 +1,4 @@
-"""Asking a vendor's API for records: JSON in, JSON out, with the vendor's rate limits honoured."""
+"""Asking a vendor's API for records and writing to them: JSON in, JSON out, with the vendor's rate limits honoured."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 
 from crm_integration import http
 from crm_integration.http import Answer, DeliveryError
+from crm_integration.models import Connection
 
 # A wait this short is sat out here; a longer one gives the work back until then.
 SHORT_WAIT = timedelta(seconds=10)
@@ -22,15 +23,25 @@ TRIES = 3
 NOT_FOUND = frozenset({404, 410})
 NOT_ALLOWED = frozenset({401, 402, 403})
 TOO_MANY = 429
+# A write answers soon, and the task that makes it has to end.
+WRITING = http.Limits(total=25)
+
+
+def _asked(answer: Answer) -> timedelta | None:
+    return answer.retry_after
 
 
 @dataclass(frozen=True)
 class Api:
-    """Where a vendor's API is and how we sign in there. `root` has no slash at its end."""
+    """Where a vendor's API is and how we sign in there. `root` has no slash at its end.
+
+    `asked_wait`: how long a refusal for too many requests asks to wait, where it says so elsewhere than in Retry-After.
+    """
 
     root: str
     headers: Mapping[str, str]
     sleep: Callable[[float], None] = time.sleep
+    asked_wait: Callable[[Answer], timedelta | None] = _asked
 
     def get(self, path: str, **query: object) -> Answer | None:
         """The answer, None where there is no such record. Raises DeliveryError (see `_checked`)."""
@@ -41,17 +52,36 @@ class Api:
     def post(self, path: str, content: Any) -> Answer | None:
         return self._ask("POST", f"{self.root}{path}", orjson.dumps(content))
 
+    def write(self, path: str, content: Any, *, method: str = "POST") -> Answer:
+        """The answer to a write, also where it says no to what was written (4xx): the caller knows whose that is.
+
+        Raises DeliveryError for refused credentials, too many requests and a CRM that cannot answer now.
+        """
+        answer = self._patiently(method, f"{self.root}{path}", orjson.dumps(content), WRITING)
+        if answer.status in NOT_ALLOWED or answer.status == TOO_MANY or not 200 <= answer.status < 500:
+            self._checked(answer)
+        return answer
+
     def _ask(self, method: str, url: str, body: bytes | None) -> Answer | None:
+        return self._checked(self._patiently(method, url, body, http.Limits(total=60)))
+
+    def _patiently(self, method: str, url: str, body: bytes | None, limits: http.Limits) -> Answer:
+        """Short waits that the CRM asks for are sat out."""
         headers = {"Accept": "application/json", **self.headers}
         if body is not None:
             headers["Content-Type"] = "application/json"
         for last in (*[False] * (TRIES - 1), True):
-            answer = http.fetch(url, method=method, headers=headers, body=body)
-            wait = answer.retry_after or timedelta(seconds=1)
+            answer = http.fetch(url, method=method, headers=headers, body=body, limits=limits)
+            wait = self.asked_wait(answer) or timedelta(seconds=1)
             if answer.status != TOO_MANY or last or wait > SHORT_WAIT:
-                return _checked(answer)
+                break
             self.sleep(wait.total_seconds())
-        raise AssertionError("unreachable")
+        return answer
+
+    def _checked(self, answer: Answer) -> Answer | None:
+        if answer.status == TOO_MANY:
+            raise DeliveryError(_("The CRM asks us to come back later."), retry_after=self.asked_wait(answer))
+        return _checked(answer)
 
 
 def _checked(answer: Answer) -> Answer | None:
@@ -65,8 +95,6 @@ def _checked(answer: Answer) -> Answer | None:
             % {"status": answer.status},
             permanent=True,
         )
-    if answer.status == TOO_MANY:
-        raise DeliveryError(_("The CRM asks us to come back later."), retry_after=answer.retry_after)
     raise DeliveryError(
         _("The CRM answered %(status)d instead of records.") % {"status": answer.status},
         retry_after=answer.retry_after,
@@ -101,7 +129,11 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def missing_credentials() -> DeliveryError:
-    return DeliveryError(
-        _("No API credentials are set for this connection; enter them on its page."), permanent=True
-    )
+def credentials(connection: Connection, *names: str) -> list[str]:
+    """What staff entered under these names. Raises DeliveryError where one is empty."""
+    found = [connection.credentials.get(name, "") for name in names]
+    if not all(found):
+        raise DeliveryError(
+            _("No API credentials are set for this connection; enter them on its page."), permanent=True
+        )
+    return found

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 import requests
@@ -101,25 +103,45 @@ def _send(
         addresses.check(url)
     except addresses.AddressRefused as refusal:
         raise DeliveryError(str(refusal), permanent=True) from refusal
-    deadline = _Deadline(limits.total)
-    with _Session(_GuardedAdapter(deadline)) as session, deadline:
+    with _line() as line, line.deadline.within(limits.total):
         try:
-            response = session.request(
-                method,
-                url,
-                data=body,
-                headers={**headers, "Accept-Encoding": "identity"},
-                timeout=(limits.connect, limits.read),
-                stream=True,
-            )
-            if deadline.has_passed:
-                # The head broke off when the connection was cut; http.client takes what there was for the whole.
-                raise requests.Timeout
-            return _whole_answer(response, deadline, most) if whole else _answer(response, most)
+            with closing(
+                line.request(
+                    method,
+                    url,
+                    data=body,
+                    headers={**headers, "Accept-Encoding": "identity"},
+                    timeout=(limits.connect, limits.read),
+                    stream=True,
+                )
+            ) as response:
+                return _whole_answer(response, line.deadline, most) if whole else _answer(response, most)
         except requests.RequestException as error:
-            raise _explained(error, limits=limits, ran_out=deadline.has_passed) from error
+            raise _explained(error, limits=limits, ran_out=line.deadline.has_passed) from error
         except (UnicodeError, urllib3.exceptions.LocationParseError) as error:
             raise DeliveryError(_("The host name in the address is not valid."), permanent=True) from error
+
+
+@contextmanager
+def kept_alive() -> Iterator[None]:
+    """Requests in this block and thread share connections. Each still has its address resolved, checked and pinned."""
+    line = _Line()
+    token = _shared.set(line)
+    try:
+        yield
+    finally:
+        _shared.reset(token)
+        line.close()
+
+
+@contextmanager
+def _line() -> Iterator[_Line]:
+    shared = _shared.get()
+    if shared is not None:
+        yield shared
+        return
+    with closing(_Line()) as line:
+        yield line
 
 
 def _answer(response: requests.Response, most: int) -> Answer:
@@ -183,22 +205,38 @@ def _retry_after(value: str, now: datetime | None = None) -> timedelta | None:
 
 
 class _Deadline:
-    """Cuts the connection when the whole exchange takes too long: timeouts alone let a receiver drip for hours."""
+    """Cuts the connections when one exchange takes too long: timeouts alone let a receiver drip for hours."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self) -> None:
         self.has_passed = False
         self._sockets: list[socket.socket] = []
-        self._timer = threading.Timer(seconds, self._pass)
-        self._timer.daemon = True
+        self._lock = threading.Lock()
+        self._exchange: object = None
 
     def watch(self, connected: socket.socket) -> None:
-        self._sockets.append(connected)
+        self._sockets = [one for one in self._sockets if one.fileno() >= 0] + [connected]
         if self.has_passed:
             self._cut()
 
-    def _pass(self) -> None:
-        self.has_passed = True
-        self._cut()
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        exchange = object()
+        self.has_passed, self._exchange = False, exchange
+        timer = threading.Timer(seconds, self._pass, (exchange,))
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            with self._lock:
+                self._exchange = None
+
+    def _pass(self, exchange: object) -> None:
+        with self._lock:
+            if exchange is self._exchange:
+                self.has_passed = True
+                self._cut()
 
     def _cut(self) -> None:
         for connected in self._sockets:
@@ -206,12 +244,37 @@ class _Deadline:
                 # Not SSLSocket.shutdown, which would take the TLS state away from the thread that is reading.
                 socket.socket.shutdown(connected, socket.SHUT_RDWR)
 
-    def __enter__(self) -> _Deadline:
-        self._timer.start()
-        return self
 
-    def __exit__(self, *exc: object) -> None:
-        self._timer.cancel()
+class _Line:
+    """One session and its deadline, for one request or for several after each other."""
+
+    def __init__(self) -> None:
+        self.deadline = _Deadline()
+        self._session = _Session(_GuardedAdapter(self.deadline))
+        self._has_served = False
+
+    def request(self, method: str, url: str, **given: Any) -> requests.Response:
+        """The head of the answer. Raises requests.RequestException."""
+        try:
+            response = self._session.request(method, url, **given)
+        except requests.ConnectionError as error:
+            # The other side may hang up a connection that was kept just when it is used again.
+            if not self._has_served or self.deadline.has_passed or isinstance(error, requests.Timeout):
+                raise
+            self._has_served = False
+            response = self._session.request(method, url, **given)
+        if self.deadline.has_passed:
+            # The head broke off when the connection was cut; http.client takes what there was for the whole.
+            response.close()
+            raise requests.Timeout
+        self._has_served = True
+        return response
+
+    def close(self) -> None:
+        self._session.close()
+
+
+_shared: ContextVar[_Line | None] = ContextVar("kept_alive", default=None)
 
 
 class _Session(HTTPSession):
@@ -227,6 +290,8 @@ class _Session(HTTPSession):
         )
         # Proxies and .netrc of the environment would carry the message somewhere that was never checked.
         self.trust_env = False
+        # What a receiver says is not carried into the next delivery.
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self.adapters.clear()
         self.mount("https://", adapter)
         self.mount("http://", adapter)
@@ -260,6 +325,8 @@ class _GuardedAdapter(IPFilterAdapter):
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
         pool = super().get_connection_with_tls_context(*args, **kwargs)
         new_connection = pool.ConnectionCls
+        if getattr(new_connection, "is_watched", False):
+            return pool
 
         def watched(*args: Any, **kwargs: Any) -> Any:
             connection = new_connection(*args, **kwargs)
@@ -272,6 +339,7 @@ class _GuardedAdapter(IPFilterAdapter):
             connection.connect = connect_and_watch
             return connection
 
+        watched.is_watched = True  # type: ignore[attr-defined]
         pool.ConnectionCls = watched
         return pool
 

@@ -131,7 +131,8 @@ def _judge(parsed: Parsed, connection: Connection, *, received_at: datetime) -> 
         return (Item(0, Status.ACCEPTED),)
     problems = _problems(parsed, received_at=received_at)
     repeated = _repeated(parsed, connection)
-    numbers = sorted({*problems, *parsed.event_items, *parsed.customer_items})
+    told = (parsed.event_items, parsed.customer_items, parsed.merged_items, parsed.privacy_items)
+    numbers = sorted(set(problems).union(*told))
     return tuple(_item(number, problems, repeated) for number in numbers)
 
 

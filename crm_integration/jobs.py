@@ -40,21 +40,29 @@ class NotStarted(Exception):
 
 @dataclass(frozen=True)
 class Asked:
-    """What a message asks for. `options` is its `data`; a sender's own topic brings none."""
+    """What a message asks for. `options` is its `data`; a sender's own topic brings none.
+
+    `is_signed` False: the topic is not, so whoever holds one message of the sender could send it again as another.
+    """
 
     kind: Kind
     topic: str
     options: Mapping[str, Any]
+    is_signed: bool = True
 
 
-def asked(connection: Connection, topic: str, body: bytes) -> Asked | None:
-    """The job that a message of this topic asks for, or None when it is about something else."""
-    ours = topic if topic in TOPICS else _mapped(connection, topic)
-    if ours is None:
+def asked(connection: Connection, topic: str, body: bytes, *, is_signed: bool) -> Asked | None:
+    """The job that a message of this topic asks for, or None when it is about something else.
+
+    is_signed: whether the topic is. Our own names count only then; a vendor that signs no topics has none of them.
+    """
+    is_ours = is_signed and topic in TOPICS
+    meaning = topic if is_ours else _mapped(connection, topic)
+    if meaning is None:
         return None
-    options = _options(body) if topic in TOPICS else {}
-    trains = ours == TRAIN_TOPIC or (ours == IMPORTED_TOPIC and options.get("then") == Kind.TRAIN.value)
-    return Asked(Kind.TRAIN if trains else Kind.CLASSIFY, topic, options)
+    options = _options(body) if is_ours else {}
+    trains = meaning == TRAIN_TOPIC or (meaning == IMPORTED_TOPIC and options.get("then") == Kind.TRAIN.value)
+    return Asked(Kind.TRAIN if trains else Kind.CLASSIFY, topic, options, is_signed)
 
 
 def start(message: InboundMessage, job: Asked) -> None:
@@ -65,6 +73,9 @@ def start(message: InboundMessage, job: Asked) -> None:
     if JobRequest.objects.filter(message=message, error="").exists():
         # Started before: its worker died before it could say so, or staff process the message again.
         _end(message, job, Outcome.JOB_STARTED)
+        return
+    if not job.is_signed and _has_started_one(message):
+        _end(message, job, Outcome.NOTHING_NEW)
         return
     try:
         _start(message, job)
@@ -94,6 +105,14 @@ def _mapped(connection: Connection, topic: str) -> str | None:
     """What one of the sender's own topics means, by the connection's settings."""
     meaning = connection.job_topics.get(topic) if isinstance(connection.job_topics, dict) else None
     return meaning if meaning in TOPICS else None
+
+
+def _has_started_one(message: InboundMessage) -> bool:
+    """Whether the same body asked for a job before, under another topic or id."""
+    same = JobRequest.objects.filter(
+        connection=message.connection_id, message__body_sha256=message.body_sha256
+    )
+    return same.exclude(message=message).exists()
 
 
 def _options(body: bytes) -> Mapping[str, Any]:

@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from crm_integration import payloads
-from segmentation.dashboard import words
+from segmentation.dashboard import customer_page, words
 from segmentation.decisions import DecisionExplanation, explain
+from segmentation.decisions.codes import MAIN, Verdict
 from segmentation.decisions.explaining import RuleExplanation
-from segmentation.decisions.verdicts import Verdict
 from segmentation.models import Customer, Decision, DueCustomer, LeaseState, ServicePriority, Shop
 from segmentation.models.customers import PriorityLevel
 
@@ -44,7 +44,15 @@ def _undecided(customer: Customer, shop: Shop) -> dict[str, Any]:
         "expected_value": payloads.money(customer.future_value_minor, shop),
         "offer": None,
         "campaign": None,
-        "service_priority": {"level": level.value, "name": level.name.lower(), "handling": None},
+        "also": [],
+        "service_priority": {
+            "level": level.value,
+            "name": level.name.lower(),
+            "handling": None,
+            "owner": None,
+            "answer_by": None,
+            "until": None,
+        },
         "reasons": [],
     }
 
@@ -55,13 +63,13 @@ def _why(explanation: DecisionExplanation | None) -> dict[str, list[str]]:
         return {"offer": [], "priority": []}
     offer, priority = explanation.summary
     return {
-        "offer": [offer, *_found(explanation.offers, Verdict.WON)],
+        "offer": [offer, *_found(explanation.offers, *MAIN)],
         "priority": [priority, *_found(explanation.priorities, Verdict.PRIORITY_SET)],
     }
 
 
-def _found(rules: Iterable[RuleExplanation], verdict: Verdict) -> tuple[str, ...]:
-    return next((rule.reasons for rule in rules if rule.verdict is verdict), ())
+def _found(rules: Iterable[RuleExplanation], *verdicts: Verdict) -> tuple[str, ...]:
+    return next((rule.reasons for rule in rules if rule.verdict in verdicts), ())
 
 
 def _freshness(customer: Customer, decision: Decision | None) -> dict[str, Any]:
@@ -72,5 +80,5 @@ def _freshness(customer: Customer, decision: Decision | None) -> dict[str, Any]:
         "scored_as_of": customer.scored_as_of,
         "is_current": customer.scored_version == customer.input_version,
         "is_waiting": DueCustomer.objects.filter(customer=customer, state__in=open_states).exists(),
-        "why_no_score": str(words.abstain(customer.abstain_reason)) if customer.abstain_reason else None,
+        "why_no_score": customer_page.abstained_because(customer) if customer.abstain_reason else None,
     }

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from time import monotonic
 from typing import Any, NamedTuple
 
 import structlog
 from django.db import transaction
-from django.db.models import Max, QuerySet
+from django.db.models import Max, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from crm_integration import connections, exchange, payloads, segment_news
-from crm_integration.adapters import registry
-from crm_integration.connections import Door
-from crm_integration.http import Answer, DeliveryError
-from crm_integration.models import Connection, DeliveryAttempt, OutboundMessage
+from crm_integration import aside, connections, payloads, pushing, segment_news, settling, turns
+from crm_integration.attempts import MAX_WAIT, Attempt, prepared
+from crm_integration.models import Connection, OutboundMessage
 from segmentation import leases
 from segmentation.batches import batches
 from segmentation.jobs import Job, enqueue
@@ -36,12 +34,13 @@ RETRY_AFTER = tuple(
     for seconds in (5, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600, 14 * 3600, 20 * 3600, 24 * 3600)
 )
 MAX_ATTEMPTS = len(RETRY_AFTER) + 1
-MAX_WAIT = timedelta(hours=24)
 JITTER = 0.2
 # Within the soft limit of the delivery task, with room for the last request.
 WORK_SECONDS = 30.0
-GONE = 410
-EXCERPT = 120
+# One connection's queue before the next has its turn.
+TURN_SECONDS = 5.0
+# How long a worker waits for an answer before it serves others meanwhile.
+PATIENCE = 1.0
 
 
 def stage(news: Sequence[News]) -> int:
@@ -58,7 +57,8 @@ def stage(news: Sequence[News]) -> int:
     listeners = [key for key, via in sending.items() if via == Connection.Via.EXCHANGE]
     count = sum(_stage(part, receivers) + segment_news.stage(part, listeners) for part in batches(news))
     if count:
-        enqueue(Job.DELIVER)
+        for key in receivers:
+            enqueue(Job.DELIVER, connection_id=key)
     return count
 
 
@@ -68,20 +68,24 @@ def _stage(news: Sequence[News], receivers: list[int]) -> int:
     for (_receiver, customer), last in told.items():
         versions[customer] = max(last.version, versions.get(customer, 0))
     rows = [
-        OutboundMessage(
-            connection_id=receiver,
-            message_id=message.message_id,
-            topic=message.topic,
-            body=message.body,
-            customer_id=message.customer_id,
-            subject_version=message.version,
-        )
+        _row(message, receiver)
         for message in payloads.about(news, told=versions, now=timezone.now())
         for receiver in receivers
         if _is_news(message, told.get((receiver, message.customer_id)))
     ]
     OutboundMessage.objects.bulk_create(rows, ignore_conflicts=True, batch_size=500)
     return len(rows)
+
+
+def _row(message: payloads.CustomerMessage, receiver: int) -> OutboundMessage:
+    return OutboundMessage(
+        connection_id=receiver,
+        message_id=message.message_id,
+        topic=message.topic,
+        body=message.body,
+        customer_id=message.customer_id,
+        subject_version=message.version,
+    )
 
 
 class Told(NamedTuple):
@@ -112,6 +116,23 @@ def _told(customers: list[int], receivers: list[int]) -> dict[tuple[int, int], T
     }
 
 
+def stage_again(connection: Connection, customers: Sequence[int]) -> int:
+    """A message to one connection about each of these customers as they stand now, whatever it was told before.
+
+    In the transaction of whoever asks for it; customers without a decision are left out.
+    """
+    told = {
+        customer: last.version
+        for (_receiver, customer), last in _told(list(customers), [connection.pk]).items()
+    }
+    news = [News(customer) for customer in customers]
+    rows = [_row(message, connection.pk) for message in payloads.about(news, told=told, now=timezone.now())]
+    OutboundMessage.objects.bulk_create(rows, ignore_conflicts=True, batch_size=500)
+    if rows:
+        enqueue(Job.DELIVER, connection_id=connection.pk)
+    return len(rows)
+
+
 def stage_test(connection: Connection, *, actor: Any = None) -> OutboundMessage:
     """A test message to one connection, delivered like any other."""
     with transaction.atomic():
@@ -122,6 +143,7 @@ def stage_test(connection: Connection, *, actor: Any = None) -> OutboundMessage:
             body=payloads.test_body(timezone.now()),
         )
         AuditEntry.record("connection.test_sent", connection, actor=actor)
+        connections.wake(connection)
         enqueue(Job.DELIVER, message_id=message.pk)
     return message
 
@@ -131,7 +153,12 @@ def _sending() -> QuerySet[Connection]:
 
 
 def _deliverable() -> QuerySet[OutboundMessage]:
-    return OutboundMessage.objects.filter(connection__in=list(_sending().values_list("pk", flat=True)))
+    """Messages to connections that send and do not rest now."""
+    return OutboundMessage.objects.filter(connection__in=list(_awake().values_list("pk", flat=True)))
+
+
+def _awake() -> QuerySet[Connection]:
+    return _sending().filter(Q(rests_until=None) | Q(rests_until__lte=Now()))
 
 
 def due_ids(limit: int = 500) -> list[int]:
@@ -141,55 +168,126 @@ def due_ids(limit: int = 500) -> list[int]:
     )
 
 
+def due_connections() -> list[int]:
+    """Connections with something to deliver now, whoever waited longest first: each has a queue of its own."""
+    waiting = [(_due_since(key), key) for key in _awake().values_list("pk", flat=True)]
+    return [key for _since, key in sorted((since, key) for since, key in waiting if since is not None)]
+
+
+def _due_since(connection_id: int) -> datetime | None:
+    """Since when the connection's oldest message is due; None when none is."""
+    due = leases.claimable(OutboundMessage.objects.filter(connection=connection_id))
+    return due.order_by("run_after").values_list("run_after", flat=True).first()
+
+
 def deliver(message_id: int) -> None:
-    """Try one message once; nothing when it is done, not due, or another worker has it."""
-    for message in leases.claim(_deliverable().filter(pk=message_id), max_attempts=MAX_ATTEMPTS):
-        _deliver(message)
+    """Try one message once; nothing when it is done, not due, or another worker has it, or its connection rests."""
+    message = _deliverable().filter(pk=message_id).select_related("connection").first()
+    if message is not None:
+        claimed = turns.claim(message.connection, message=message_id, max_attempts=MAX_ATTEMPTS)
+        if claimed:
+            _deliver(claimed)
+            # Whoever found the connection taken meanwhile has left the rest to us.
+            enqueue(Job.DELIVER, connection_id=message.connection_id)
 
 
-def deliver_due(*, seconds: float = WORK_SECONDS) -> int:
-    """Deliver whatever is due for about `seconds`; returns how many were tried, and nudges again when some are left.
+def deliver_due(connection_id: int | None = None, *, seconds: float = WORK_SECONDS) -> int:
+    """Deliver whatever is due (to one connection) for about `seconds`; returns how many messages were tried.
 
-    A connection that fails rests for the remainder of this call, so that a dead one does not slow the others.
+    The connections take turns, so that a long queue does not hold up the others; one that fails rests, one whose
+    answer takes long is left to the worker that waits for it. Nudges again when some are left.
     """
     until = monotonic() + seconds
-    resting: set[int] = set()
     tried = 0
+    resting: set[int] = set()
     while monotonic() < until:
-        rows = _deliverable().exclude(connection__in=resting)
-        claimed = leases.claim(rows, max_attempts=MAX_ATTEMPTS)
-        if not claimed:
+        due = [connection_id] if connection_id is not None else due_connections()
+        turns = [key for key in due if key not in resting]
+        took = {key: _turn(key, until=min(until, monotonic() + TURN_SECONDS)) for key in turns}
+        tried += sum(turn.tried for turn in took.values())
+        resting |= {key for key, turn in took.items() if turn.is_over}
+        if resting >= set(turns):
             return tried
-        tried += 1
-        if not _deliver(claimed[0]):
-            resting.add(claimed[0].connection_id)
-    enqueue(Job.DELIVER)
+    for key in [connection_id] if connection_id is not None else due_connections():
+        if _due_since(key) is not None:
+            enqueue(Job.DELIVER, connection_id=key)
     return tried
 
 
-@dataclass(frozen=True)
-class Attempt:
-    """How one try went. `is_final`: do not try again and stop the connection."""
+class Turn(NamedTuple):
+    """`is_over`: nothing more is due to this connection, or it is better left alone for now."""
 
-    started_at: datetime
-    duration: timedelta
-    status: int | None = None
-    error: str = ""
-    is_final: bool = False
-    retry_after: timedelta | None = None
-
-    @property
-    def is_success(self) -> bool:
-        return not self.error
+    tried: int
+    is_over: bool
 
 
-def _deliver(message: OutboundMessage) -> bool:
-    """Send, then write down how it went, if the claim still stands. False when the connection did not take it."""
-    if _is_overtaken(message):
-        _drop(message)
+def _turn(connection_id: int, *, until: float) -> Turn:
+    """Work through a connection's queue for a while: one batch at least, or a slow database would never let it begin."""
+    tried = 0
+    while True:
+        connection = _awake().filter(pk=connection_id).first()
+        if connection is None or not _may_try(connection):
+            return Turn(tried, is_over=True)
+        claimed = turns.claim(connection, max_attempts=MAX_ATTEMPTS)
+        if not claimed:
+            return Turn(tried, is_over=True)
+        tried += len(claimed)
+        if not _deliver(claimed):
+            return Turn(tried, is_over=True)
+        if monotonic() >= until:
+            return Turn(tried, is_over=False)
+
+
+def _may_try(connection: Connection) -> bool:
+    """A probe of one that has rested is not spent on finding that another worker is there."""
+    is_free = connection.rests_until is None or not turns.is_taken(connection)
+    return is_free and connections.may_try(connection)
+
+
+def _deliver(messages: Sequence[OutboundMessage]) -> bool:
+    """Send messages of one connection, then write down how it went. False when it is better left alone for now.
+
+    An answer that takes long is waited for aside, so that this worker can serve others; what comes of it is written
+    down there.
+    """
+    overtaken = _overtaken(messages)
+    for message in messages:
+        if message.pk in overtaken:
+            _drop(message)
+    news = [message for message in messages if message.pk not in overtaken]
+    if not news:
         return True
-    with leases.kept([message]):
-        attempt = _attempt(message)
+    send = prepared(news)
+    if news[0].connection.outbound_via == Connection.Via.EXCHANGE:
+        return _settle_all(news, send())
+    attempts = aside.Aside(send).result(wait=PATIENCE, otherwise=partial(_settle_aside, news))
+    return attempts is not None and _settle_all(news, attempts)
+
+
+def _settle_aside(messages: Sequence[OutboundMessage], attempts: Mapping[int, Attempt]) -> None:
+    """Nobody else looked at this connection's queue meanwhile, so somebody is asked to now."""
+    _settle_all(messages, attempts)
+    enqueue(Job.DELIVER, connection_id=messages[0].connection_id)
+
+
+def _settle_all(messages: Sequence[OutboundMessage], attempts: Mapping[int, Attempt]) -> bool:
+    """What was not tried is given back."""
+    tried = [message for message in messages if message.pk in attempts]
+    leases.release([message for message in messages if message.pk not in attempts])
+    arrived = [message for message in tried if _is_plain_success(attempts[message.pk])]
+    settling.delivered(arrived, attempts)
+    for message in tried:
+        if message not in arrived:
+            _settle_alone(message, attempts[message.pk])
+    return _judge(messages[0].connection, [attempts[message.pk] for message in tried])
+
+
+def _is_plain_success(attempt: Attempt) -> bool:
+    """Nothing is to be remembered of it but that it arrived."""
+    return attempt.is_success and attempt.pushed is None
+
+
+def _settle_alone(message: OutboundMessage, attempt: Attempt) -> None:
     try:
         with transaction.atomic():
             leases.guard(message)
@@ -197,20 +295,43 @@ def _deliver(message: OutboundMessage) -> bool:
             _settle(message, attempt)
     except leases.LeaseLost:
         log.info("outbound.lease_lost", message_id=message.pk)
-    return attempt.is_success
+
+
+def _judge(connection: Connection, attempts: Sequence[Attempt]) -> bool:
+    """What an attempt says about the connection: well, to be left alone for a while, or to be stopped."""
+    final = next((attempt for attempt in attempts if attempt.is_final), None)
+    if final is not None:
+        connections.stop_sending(connection, reason=final.error)
+        return False
+    failed = next((attempt for attempt in attempts if not attempt.reached_receiver), None)
+    if failed is None:
+        connections.record_success(connection)
+        return True
+    reached = any(attempt.reached_receiver for attempt in attempts)
+    connections.record_failure(connection, now=failed.started_at, wait=failed.wait, is_partial=reached)
+    return False
 
 
 def _is_overtaken(message: OutboundMessage) -> bool:
-    """Whether a newer message tells the connection about this customer: of several that wait, the newest goes."""
-    if message.customer_id is None or message.topic not in payloads.CUSTOMER_TOPICS:
-        return False
-    newer = OutboundMessage.objects.filter(
-        connection=message.connection_id,
-        customer=message.customer_id,
+    return bool(_overtaken([message]))
+
+
+def _overtaken(messages: Sequence[OutboundMessage]) -> set[int]:
+    """Those after which a newer message tells the connection about the customer: of several that wait, the newest goes."""
+    about = {
+        message.pk: message.customer_id
+        for message in messages
+        if message.customer_id is not None and message.topic in payloads.CUSTOMER_TOPICS
+    }
+    if not about:
+        return set()
+    told = OutboundMessage.objects.filter(
+        connection=messages[0].connection_id,
+        customer__in=set(about.values()),
         topic__in=payloads.CUSTOMER_TOPICS,
-        pk__gt=message.pk,
     )
-    return newer.exists()
+    newest = dict(told.order_by().values_list("customer").annotate(newest=Max("pk")))
+    return {key for key, customer in about.items() if newest.get(customer, key) > key}
 
 
 def _drop(message: OutboundMessage) -> None:
@@ -220,73 +341,22 @@ def _drop(message: OutboundMessage) -> None:
         log.info("outbound.lease_lost", message_id=message.pk)
 
 
-def _attempt(message: OutboundMessage) -> Attempt:
-    connection = message.connection
-    now, started = timezone.now(), monotonic()
-    try:
-        secrets = connections.valid_secrets(connection, Door.OUTBOUND, now=now)
-        if connection.outbound_via == Connection.Via.EXCHANGE:
-            exchange.push(message, secrets=secrets, now=now)
-            return Attempt(now, _since(started))
-        if not secrets:
-            raise DeliveryError(_("The connection has no delivery secret."), permanent=True)
-        adapter = registry.get(connection.adapter)
-        answer = adapter.push(message, secrets=secrets, now=int(now.timestamp()))
-    except registry.UnknownAdapter as error:
-        return Attempt(now, _since(started), error=str(error), is_final=True)
-    except DeliveryError as error:
-        return Attempt(now, _since(started), error=str(error), is_final=error.permanent)
-    except Exception as error:
-        # One message must not hold up the others, and staff must see why it does not leave.
-        log.exception("outbound.failed", message_id=message.pk)
-        return Attempt(
-            now, _since(started), error=_("Unexpected error: %(error)s.") % {"error": type(error).__name__}
-        )
-    return Attempt(
-        now,
-        _since(started),
-        status=answer.status,
-        error="" if answer.is_success else _complaint(answer),
-        is_final=answer.status == GONE,
-        retry_after=answer.retry_after,
-    )
-
-
-def _since(started: float) -> timedelta:
-    return timedelta(seconds=monotonic() - started)
-
-
-def _complaint(answer: Answer) -> str:
-    """The status and the start of what the receiver said, for staff."""
-    if 300 <= answer.status < 400:
-        return _("Answered %(status)d: redirects are not followed.") % {"status": answer.status}
-    said = "".join(letter for letter in answer.body.decode("utf-8", "replace") if letter.isprintable())
-    return _("Answered %(status)d: %(text)s") % {"status": answer.status, "text": said[:EXCERPT]}
-
-
 def _note(message: OutboundMessage, attempt: Attempt) -> None:
     newest = message.delivery_attempts.aggregate(newest=Max("number"))["newest"] or 0
-    DeliveryAttempt.objects.create(
-        message=message,
-        number=newest + 1,
-        at=attempt.started_at,
-        status_code=attempt.status,
-        duration_ms=int(attempt.duration.total_seconds() * 1000),
-        error=attempt.error[:300],
-    )
+    settling.noted(message, attempt, number=newest + 1).save()
 
 
 def _settle(message: OutboundMessage, attempt: Attempt) -> None:
-    """Delivered, to be tried again, or dead; and what that says about the connection."""
+    """Delivered, to be tried again, or dead."""
+    if attempt.pushed is not None:
+        pushing.note(message, attempt.pushed, now=attempt.started_at)
     if attempt.is_success:
         leases.finish(message, delivered_at=Now())
-        connections.record_success(message.connection)
-        return
-    if attempt.is_final:
+    elif attempt.is_dropped:
+        leases.cancel(message, error=attempt.error)
+    elif attempt.is_final or attempt.is_refused:
         leases.fail(message, attempt.error)
-        connections.stop_sending(message.connection, reason=attempt.error)
-        return
-    if message.attempts >= MAX_ATTEMPTS:
+    elif message.attempts >= MAX_ATTEMPTS:
         leases.fail(
             message,
             _("Given up after %(count)d attempts. %(error)s")
@@ -296,7 +366,6 @@ def _settle(message: OutboundMessage, attempt: Attempt) -> None:
         leases.retry(
             message, after=wait_before_next(message.attempts, attempt.retry_after), error=attempt.error
         )
-    connections.record_failure(message.connection, now=attempt.started_at)
 
 
 def wait_before_next(attempts: int, retry_after: timedelta | None = None) -> timedelta:
@@ -319,4 +388,5 @@ def redeliver(message: OutboundMessage, *, actor: Any = None) -> None:
         if not leases.start_over(message):
             raise NotRedeliverable(_("The message is still waiting or being delivered."))
         AuditEntry.record("outbound.redelivered", message, actor=actor)
+        connections.wake(message.connection)
         enqueue(Job.DELIVER, message_id=message.pk)

@@ -11,12 +11,13 @@ from decimal import Decimal
 from typing import Any
 
 import orjson
-from django.db.models import Max
+from django.db.models import Max, Q
 from django.utils.translation import gettext as _
 
+from segmentation import offer_texts
 from segmentation.dashboard import words
 from segmentation.decisions import standing
-from segmentation.models import Decision, Membership, Offer, ServicePriority, Shop
+from segmentation.models import Decision, Grant, Membership, Offer, ServicePriority, Shop
 from segmentation.models.customers import Customer, PriorityLevel
 from segmentation.news import News
 
@@ -48,11 +49,18 @@ Visible = tuple[Any, ...]
 def visible(body: bytes) -> Visible:
     """What a receiver acts on in a message about a customer: one that differs in nothing of it is not worth sending.
 
-    Scores and reasons move with every event, and the last day of an offer when it is given anew: they are told along.
+    Scores and reasons move with every event, suggested products with every classification, and the last day of an
+    offer when it is given anew: they are told along.
     """
     data = orjson.loads(body)["data"]
-    offer = data["offer"] and {name: value for name, value in data["offer"].items() if name != "valid_until"}
-    return (data["segments"], data["tier"], offer, data["campaign"], data["service_priority"])
+    offer = data["offer"] and _lasting(data["offer"])
+    also = [_lasting(one) for one in data.get("also", ())]
+    return (data["segments"], data["tier"], offer, data["campaign"], data["service_priority"], also)
+
+
+def _lasting(offer: Mapping[str, Any]) -> dict[str, Any]:
+    passing = {"valid_until", "products"} | ({"text", "texts"} if offer.get("products") else set())
+    return {name: value for name, value in offer.items() if name not in passing}
 
 
 def about(news: Sequence[News], *, told: Mapping[int, int], now: datetime) -> list[CustomerMessage]:
@@ -69,6 +77,7 @@ def about(news: Sequence[News], *, told: Mapping[int, int], now: datetime) -> li
         for row in ServicePriority.objects.filter(customer__in=customers).select_related("rule")
     }
     given = standing.given_at([row.customer_id for row in rows if row.offer_id is not None])
+    grants = _grants(customers)
     shop = Shop.get()
     messages = []
     for row in rows:
@@ -76,8 +85,9 @@ def about(news: Sequence[News], *, told: Mapping[int, int], now: datetime) -> li
         is_new = announced[key] is not None
         version = _version(now, told.get(key, 0))
         topic = DECISION_TOPIC if is_new else CLASSIFIED_TOPIC
-        offer = _offer(row.offer, shop, given=given.get(key, row.decided_at), now=now)
+        offer = _current(row, grants[key], shop, given=given.get(key, row.decided_at), now=now)
         data = _decision(row, version, offer, segments[key], priorities.get(key), shop)
+        data["also"] = _also(row, grants[key], shop)
         messages.append(
             CustomerMessage(
                 message_id=f"decision_{row.pk}" if is_new else f"customer_{key}_{version}",
@@ -93,14 +103,16 @@ def about(news: Sequence[News], *, told: Mapping[int, int], now: datetime) -> li
 def describe(
     decision: Decision, priority: ServicePriority | None, shop: Shop, *, now: datetime
 ) -> dict[str, Any]:
-    """The `data` of a message about the decision's customer, without its version: true now, in two queries.
+    """The `data` of a message about the decision's customer, without its version: true now, in a fixed number of queries.
 
     decision: with its customer, offer and campaign. priority: the customer's, with its rule.
     """
     key = decision.customer_id
     given = standing.given_at([key]) if decision.offer_id is not None else {}
-    offer = _offer(decision.offer, shop, given=given.get(key, decision.decided_at), now=now)
+    grants = _grants([key])[key]
+    offer = _current(decision, grants, shop, given=given.get(key, decision.decided_at), now=now)
     data = _decision(decision, 0, offer, _segments([key])[key], priority, shop)
+    data["also"] = _also(decision, grants, shop)
     del data["version"]
     return data
 
@@ -113,7 +125,10 @@ def _decisions(announced: Mapping[int, int | None]) -> list[Decision]:
         newest = Decision.objects.filter(customer__in=standing_for).order_by().values("customer")
         keys += newest.annotate(newest=Max("pk")).values_list("newest", flat=True)
     return list(
-        Decision.objects.filter(pk__in=keys).select_related("customer", "offer", "campaign").order_by("pk")
+        Decision.objects.filter(pk__in=keys)
+        .select_related("customer", "offer", "campaign")
+        .prefetch_related("offer__texts")
+        .order_by("pk")
     )
 
 
@@ -172,18 +187,61 @@ def money(minor: int | None, shop: Shop) -> dict[str, str] | None:
     return {"amount": f"{amount:.{digits}f}", "currency": shop.base_currency}
 
 
-def _offer(offer: Offer | None, shop: Shop, *, given: datetime, now: datetime) -> dict[str, Any] | None:
+def _grants(customer_ids: Sequence[int]) -> dict[int, list[Grant]]:
+    """What customers have that was written down one by one, with what was given beside their decision."""
+    found: dict[int, list[Grant]] = defaultdict(list)
+    merged = Customer.objects.filter(merged_into__in=customer_ids).values("pk")
+    theirs = Q(customer__in=customer_ids) | Q(customer__in=merged)
+    rows = Grant.objects.filter(theirs, ended_at__isnull=True).select_related("offer", "campaign", "customer")
+    for grant in rows.prefetch_related("offer__texts").order_by("pk"):
+        # What a person was given under an id that was merged since is theirs.
+        found[grant.customer.merged_into_id or grant.customer_id].append(grant)
+    return found
+
+
+def _current(
+    decision: Decision, grants: Sequence[Grant], shop: Shop, *, given: datetime, now: datetime
+) -> dict[str, Any] | None:
+    """The offer of the decision; its code and last day are those of its grant where it was counted."""
+    offer = decision.offer
     if offer is None:
         return None
+    own = (g for g in grants if g.campaign_id == decision.campaign_id and g.offer_id == offer.pk)
+    grant = next(own, None)
+    if grant is not None:
+        return _offer(grant.offer, decision.customer, shop, code=grant.code, until=grant.valid_until)
+    until = _valid_until(offer, _day(given, shop), _day(now, shop))
+    return _offer(offer, decision.customer, shop, code="", until=until)
+
+
+def _also(decision: Decision, grants: Sequence[Grant], shop: Shop) -> list[dict[str, Any]]:
+    """Offers of campaigns that are given beside the decision's."""
+    return [
+        {
+            "campaign": {"slug": grant.campaign.slug, "name": grant.campaign.name},
+            **_offer(grant.offer, decision.customer, shop, code=grant.code, until=grant.valid_until),
+        }
+        for grant in grants
+        if grant.campaign_id != decision.campaign_id
+    ]
+
+
+def _offer(offer: Offer, customer: Customer, shop: Shop, *, code: str, until: date) -> dict[str, Any]:
+    code = code or offer.code
+    filled = offer_texts.filled(offer, customer, shop, code=code, valid_until=until)
+    texts = dict(filled.texts)
     return {
         "slug": offer.slug,
         "name": offer.name,
         "kind": offer.kind,
-        "text": _offer_text(offer, shop),
+        "text": texts.pop(""),
+        "texts": texts,
+        "products": [{"number": one.external_id, "name": one.name} for one in filled.products],
         "percentage": f"{offer.percentage.normalize():f}" if offer.percentage is not None else None,
+        "points": offer.points,
         "value": money(offer.value_minor, shop),
-        "code": offer.code or None,
-        "valid_until": _valid_until(offer, _day(given, shop), _day(now, shop)).isoformat(),
+        "code": code or None,
+        "valid_until": until.isoformat(),
     }
 
 
@@ -197,27 +255,21 @@ def _valid_until(offer: Offer, given: date, today: date) -> date:
     return given + timedelta(days=terms * offer.valid_days)
 
 
-def _offer_text(offer: Offer, shop: Shop) -> str:
-    """The text with its values filled in; {products} is left to the receiver, who knows the shelf."""
-    value = money(offer.value_minor, shop)
-    filled = {
-        "{percentage}": f"{offer.percentage.normalize():f}" if offer.percentage is not None else "",
-        "{amount}": f"{value['amount']} {value['currency']}" if value else "",
-        "{code}": offer.code,
-    }
-    text = offer.text
-    for placeholder, content in filled.items():
-        text = text.replace(placeholder, content)
-    return text
-
-
 def _priority(decision: Decision, current: ServicePriority | None) -> dict[str, Any]:
-    rule = current.rule if current is not None and current.level == decision.priority else None
+    stands = current if current is not None and current.level == decision.priority else None
+    rule = stands.rule if stands is not None else None
     return {
         "level": decision.priority,
         "name": PriorityLevel(decision.priority).name.lower(),
         "handling": (rule.handling or None) if rule else None,
+        "owner": (rule.owner or None) if rule else None,
+        "answer_by": _moment(stands.respond_by) if stands is not None else None,
+        "until": _moment(stands.expires_at) if stands is not None else None,
     }
+
+
+def _moment(at: datetime | None) -> str | None:
+    return None if at is None else at.astimezone(UTC).isoformat()
 
 
 def _reasons(

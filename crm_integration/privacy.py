@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, ClassVar
 from urllib.parse import unquote_plus
 
@@ -10,9 +11,18 @@ import orjson
 from django.db import models, transaction
 from django.utils.translation import gettext as _
 
+from crm_integration import broker
 from crm_integration.adapters import registry
 from crm_integration.adapters.base import Parsed, Unreadable
-from crm_integration.models import Connection, DeliveryAttempt, InboundMessage, OutboundMessage
+from crm_integration.models import (
+    Connection,
+    DeliveryAttempt,
+    InboundMessage,
+    OutboundMessage,
+    PushedRecord,
+    StoredReply,
+)
+from crm_integration.queue_door import Letter
 from segmentation import identities
 from segmentation.leases import OVER
 from segmentation.privacy.marks import Marks, texts_of
@@ -25,11 +35,12 @@ class Messages:
     """Received messages are searched, for nothing links them to customers; sent ones name theirs."""
 
     name: ClassVar[str] = "messages"
-    models: ClassVar[tuple[type[models.Model], ...]] = (OutboundMessage, DeliveryAttempt)
+    models: ClassVar[tuple[type[models.Model], ...]] = (OutboundMessage, DeliveryAttempt, PushedRecord)
 
     def held(self, subject: Subject) -> Mapping[str, int]:
         sent = OutboundMessage.objects.filter(customer__in=subject.customers)
-        return {_("sent messages"): sent.count()}
+        written = PushedRecord.objects.filter(customer__in=subject.customers)
+        return {_("sent messages"): sent.count(), _("records at CRMs"): written.count()}
 
     def export(self, subject: Subject) -> Mapping[str, Any]:
         found = [
@@ -54,6 +65,12 @@ class Messages:
                 }
                 for message in sent.order_by("pk")
             ],
+            "written": [
+                {"to": record.connection.name, "when": record.written_at, "values": record.values}
+                for record in PushedRecord.objects.filter(customer__in=subject.customers)
+                .select_related("connection")
+                .order_by("pk")
+            ],
         }
 
     def erase(self, subject: Subject) -> Mapping[str, int]:
@@ -66,7 +83,14 @@ class Messages:
         emptied = 0
         for message, _body in _telling_of(subject, over):
             emptied += forget(message, Marks(subject))
-        return {"inboundmessage": emptied, "outboundmessage": _delete_sent(subject)}
+        written = PushedRecord.objects.filter(customer__in=subject.customers).delete()[0]
+        return {
+            "inboundmessage": emptied,
+            "letter": _sift_letters(subject),
+            "outboundmessage": _delete_sent(subject),
+            "pushedrecord": written,
+            "storedreply": _forget_replies(Marks(subject)),
+        }
 
 
 MESSAGES = Messages()
@@ -77,6 +101,7 @@ def forget(message: InboundMessage, marks: Marks) -> int:
     key = f"erased-{message.pk}" if marks.in_text(message.dedupe_key) else message.dedupe_key
     return InboundMessage.objects.filter(pk=message.pk).update(
         body=None,
+        headers={},
         dedupe_key=key,
         topic=marks.scrubbed(message.topic),
         error=marks.scrubbed(message.error),
@@ -85,8 +110,8 @@ def forget(message: InboundMessage, marks: Marks) -> int:
 
 
 def without_words(detail: Mapping[str, Any]) -> dict[str, Any]:
-    """The result of a message without its rejections' reasons: they may quote it."""
-    return {name: value for name, value in detail.items() if name != "rejections"}
+    """The result of a message without its rejections' reasons, which may quote it, and without whom it was about."""
+    return {name: value for name, value in detail.items() if name not in {"rejections", "customer_ids"}}
 
 
 def texts_in(body: bytes) -> Iterator[str]:
@@ -97,6 +122,22 @@ def texts_in(body: bytes) -> Iterator[str]:
         text = body.decode("utf-8", "replace")
         yield text
         yield unquote_plus(text)
+
+
+def _forget_replies(marks: Marks) -> int:
+    """Answers whose Idempotency-Key names the person. The same request sent again is known as a message still."""
+    kept = StoredReply.objects.values_list("pk", "key").iterator()
+    named = [pk for pk, key in kept if marks.in_text(key)]
+    return StoredReply.objects.filter(pk__in=named).delete()[0]
+
+
+def _sift_letters(subject: Subject) -> int:
+    """Remove what was set aside at the broker and names the person. What still waits there meets the tombstone."""
+    if not broker.is_there():
+        return 0
+    search = _Search(subject, Marks(subject))
+    rows = Connection.objects.filter(queue_status__isnull=False).order_by("pk")
+    return sum(broker.sift_parked(row, partial(search.finds_in_letter, row)) for row in rows)
 
 
 def _delete_sent(subject: Subject) -> int:
@@ -139,10 +180,19 @@ class _Search:
             return True
         if message.body is None:
             return False
-        body = bytes(message.body)
+        connection = self._connections[message.connection_id]
+        return self._finds_in_body(bytes(message.body), connection, message.dedupe_key)
+
+    def finds_in_letter(self, connection: Connection, letter: Letter) -> bool:
+        labels = (letter.message_id, *letter.headers.values())
+        if any(self._marks.in_text(text) for text in labels):
+            return True
+        return self._finds_in_body(letter.body, connection, letter.message_id)
+
+    def _finds_in_body(self, body: bytes, connection: Connection, key: str) -> bool:
         if not self._may_name(body):
             return False
-        return any(self._marks.in_text(text) for text in texts_in(body)) or self._says(message, body)
+        return any(self._marks.in_text(text) for text in texts_in(body)) or self._says(body, connection, key)
 
     def _may_name(self, body: bytes) -> bool:
         """Whether a word stands there as it is, or may be hidden behind an escape."""
@@ -151,12 +201,11 @@ class _Search:
         text = body.decode("utf-8", "replace").casefold()
         return any(word in text for word in self._words)
 
-    def _says(self, message: InboundMessage, body: bytes) -> bool:
+    def _says(self, body: bytes, connection: Connection, key: str) -> bool:
         """Whether it tells of the person as its adapter reads it: short ids are only numbers to everybody else."""
-        connection = self._connections[message.connection_id]
         try:
             adapter = registry.get(connection.adapter)
-            parsed = adapter.parse(body, message_key=message.dedupe_key)
+            parsed = adapter.parse(body, message_key=key)
         except (Unreadable, registry.UnknownAdapter):
             return False
         namespace = identities.SHOP if adapter.uses_shop_ids else connection.slug

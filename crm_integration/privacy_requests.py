@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from django.db.models.functions import Now
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from crm_integration.adapters.base import PrivacyKind, PrivacyRequest
-from crm_integration.models import Connection
+from crm_integration.models import Connection, PushedRecord
 from segmentation import alerts, contacts, identities, privacy
 from segmentation.models import Alert, AuditEntry, Customer
 
@@ -46,6 +47,9 @@ def take(requests: Iterable[PrivacyRequest], *, connection: Connection, namespac
                 source=f"webhook:{connection.slug}"[:SOURCE_LENGTH],
             )
             continue
+        if request.kind is PrivacyKind.DELETED and request.reference:
+            gone = PushedRecord.objects.filter(connection=connection, reference=request.reference)
+            gone.filter(gone_at=None).update(gone_at=Now(), attempted=None)
         customer = _customer(request, namespace)
         if customer is None and request.kind is not PrivacyKind.ERASE_SHOP:
             continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -11,9 +11,10 @@ from django.conf import settings
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from crm_integration import cloud_events, connections, inbox, refusals, signatures
-from crm_integration.adapters.reading import BadField, load_object
-from crm_integration.adapters.standard import StandardAdapter
+from crm_integration import cloud_events, connections, door, inbox, kept_headers, refusals, signatures
+from crm_integration.adapters import registry
+from crm_integration.adapters.base import Adapter, Delivery
+from crm_integration.adapters.reading import BadField, load_object, load_objects
 from crm_integration.connections import Door
 from crm_integration.models import Connection, QueueStatus
 from crm_integration.signatures import BadSignature, Reason
@@ -92,29 +93,65 @@ def note(
     QueueStatus.objects.update_or_create(connection_id=connection_id, defaults=seen)
 
 
-def _accept(connection: Connection, message: Letter, *, now: datetime) -> inbox.Received:
-    if len(message.body) > settings.INBOUND_MAX_BYTES:
+@dataclass(frozen=True)
+class _Arrival:
+    """A letter and who reads it. `delivery`: the letter as the webhook that it may be passed on from."""
+
+    connection: Connection
+    adapter: Adapter
+    letter: Letter
+    delivery: Delivery
+
+    @property
+    def bears_vendors_signature(self) -> bool:
+        """Of a vendor that signs in its own way: then its webhooks are passed on, headers and all."""
+        return self.connection.queue_must_sign and not self.adapter.signs_by_standard
+
+
+def _accept(connection: Connection, letter: Letter, *, now: datetime) -> inbox.Received:
+    if len(letter.body) > settings.INBOUND_MAX_BYTES:
         raise BadSignature(Reason.TOO_LARGE)
+    arrival = _arrival(connection, letter)
+    adapter, delivery = arrival.adapter, arrival.delivery
     if connection.queue_must_sign:
-        _verify(connection, message, now=now)
-    event = _cloud_event(message)
-    key = _key(message, event, is_signed=connection.queue_must_sign)
+        _verify(arrival, now=now)
+    event = _cloud_event(letter)
     received = inbox.receive(
-        connection, dedupe_key=key, body=_content(connection, message, event), received_at=now
+        connection,
+        dedupe_key=_key(arrival, event),
+        body=_content(adapter, letter, event),
+        received_at=now,
+        topic=adapter.topic(delivery) or _topic(adapter, event),
+        headers=kept_headers.kept(delivery.headers),
+        repeats_differ=not adapter.retries_are_identical,
     )
-    if received.is_reused:
+    if received.is_reused and adapter.retries_are_identical:
         # Counted by the inbox already. A webhook's sender keeps what it sent; a queue would lose it.
         raise NotTaken(Reason.REUSED_ID)
     return received
 
 
-def _verify(connection: Connection, message: Letter, *, now: datetime) -> None:
+def _arrival(connection: Connection, letter: Letter) -> _Arrival:
+    try:
+        adapter = registry.get(connection.adapter)
+    except registry.UnknownAdapter as error:
+        raise BadSignature(Reason.NOT_CONFIGURED) from error
+    headers = {name: _bytes(text) for name, text in letter.headers.items()}
+    url = connections.hook_url(connection)
+    return _Arrival(connection, adapter, letter, Delivery(letter.body, headers, url, connection.options))
+
+
+def _verify(arrival: _Arrival, *, now: datetime) -> None:
+    if arrival.bears_vendors_signature:
+        door.verify(arrival.connection, arrival.adapter, arrival.delivery, now=now)
+        return
+    headers = arrival.delivery.headers
     parts = signatures.SignedParts(
-        *(_bytes(message.headers.get(f"webhook-{name}", "")) for name in ("id", "timestamp", "signature"))
+        *(headers.get(f"webhook-{name}", b"") for name in ("id", "timestamp", "signature"))
     )
-    secrets = connections.valid_secrets(connection, Door.INBOUND, now=now)
+    secrets = connections.valid_secrets(arrival.connection, Door.INBOUND, now=now)
     age = int(MAX_AGE.total_seconds())
-    signatures.verify(parts, message.body, secrets=secrets, now=int(now.timestamp()), max_age=age)
+    signatures.verify(parts, arrival.letter.body, secrets=secrets, now=int(now.timestamp()), max_age=age)
 
 
 def _cloud_event(message: Letter) -> cloud_events.CloudEvent | None:
@@ -124,10 +161,14 @@ def _cloud_event(message: Letter) -> cloud_events.CloudEvent | None:
         raise BadSignature(Reason.BAD_CLOUD_EVENT) from problem
 
 
-def _key(message: Letter, event: cloud_events.CloudEvent | None, *, is_signed: bool) -> str:
-    """What stays the same when the message comes again. Under a signature only the id that is signed counts."""
-    signed = message.headers.get("webhook-id", "")
-    ids: Iterable[str] = [signed] if is_signed else [signed, event.id if event else "", message.message_id]
+def _key(arrival: _Arrival, event: cloud_events.CloudEvent | None) -> str:
+    """What stays the same when the message comes again. Under a signature only what is signed counts."""
+    if arrival.bears_vendors_signature:
+        return arrival.adapter.dedupe_key(arrival.delivery)
+    letter = arrival.letter
+    signed = letter.headers.get("webhook-id", "")
+    further = (event.id if event else "", letter.message_id)
+    ids = (signed,) if arrival.connection.queue_must_sign else (signed, *further)
     key = next((found for found in ids if found), "")
     if not key:
         raise BadSignature(Reason.NO_MESSAGE_ID)
@@ -136,13 +177,18 @@ def _key(message: Letter, event: cloud_events.CloudEvent | None, *, is_signed: b
     return key
 
 
-def _content(connection: Connection, message: Letter, event: cloud_events.CloudEvent | None) -> bytes:
+def _topic(adapter: Adapter, event: cloud_events.CloudEvent | None) -> str:
+    """Of an event for a kind whose webhooks tell the topic in a header."""
+    return event.type if event is not None and not adapter.signs_topic else ""
+
+
+def _content(adapter: Adapter, message: Letter, event: cloud_events.CloudEvent | None) -> bytes:
     """What is stored: the body as it came, or what a CloudEvent says in the words of the connection's kind."""
     if event is not None:
-        is_ours = connection.adapter == StandardAdapter.slug
-        return event.envelope() if is_ours else event.data_bytes()
+        return event.envelope() if adapter.reads_envelopes else event.data_bytes()
+    read = load_object if adapter.reads_envelopes else load_objects
     try:
-        load_object(message.body)
+        read(message.body)
     except BadField as problem:
         raise BadSignature(Reason.NOT_JSON) from problem
     return message.body

@@ -14,15 +14,14 @@ from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from crm_integration import facts
-from crm_integration.adapters import registry
+from crm_integration import comparing, facts
 from crm_integration.adapters.base import Adapter, Page
+from crm_integration.comparing import CannotCompare
 from crm_integration.connections import hook_url
-from crm_integration.http import DeliveryError
 from crm_integration.models import Connection, Reconciliation
 from segmentation import alerts, leases
 from segmentation.jobs import Job, enqueue
-from segmentation.models import Alert, EventSource, LeaseState
+from segmentation.models import EventSource, LeaseState
 
 log = structlog.get_logger(__name__)
 
@@ -33,13 +32,6 @@ OVERLAP = timedelta(hours=1)
 FIRST = timedelta(days=2)
 LONGEST = timedelta(days=30)
 WORK_SECONDS = 240.0
-MAX_ATTEMPTS = 5
-RETRY_AFTER = timedelta(minutes=5)
-LONGEST_WAIT = timedelta(hours=6)
-
-
-class CannotCompare(Exception):
-    """This connection cannot be compared; the message says why."""
 
 
 def start_all(*, period: str, now: datetime) -> int:
@@ -83,10 +75,7 @@ def start(
 
 
 def _adapter_of(connection: Connection) -> Adapter:
-    try:
-        adapter = registry.get(connection.adapter)
-    except registry.UnknownAdapter as error:
-        raise CannotCompare(str(error)) from error
+    adapter = comparing.adapter_of(connection)
     if not adapter.can_reconcile:
         raise CannotCompare(
             _("Connections of the kind “%(kind)s” cannot be compared: there is nothing to ask.")
@@ -112,25 +101,16 @@ def _since(connection: Connection, now: datetime) -> datetime:
 
 def work(reconciliation_id: int, *, seconds: float = WORK_SECONDS) -> None:
     """Walk a comparison for about `seconds`; nudges again where pages are left. Nothing when another worker has it."""
-    rows = Reconciliation.objects.filter(pk=reconciliation_id)
-    for row in leases.claim(rows, max_attempts=MAX_ATTEMPTS):
-        try:
-            with leases.kept([row]):
-                _walk(row, until=monotonic() + seconds)
-        except leases.LeaseLost:
-            log.info("reconciliation.lease_lost", reconciliation_id=row.pk)
-        except (CannotCompare, DeliveryError) as problem:
-            _try_later(row, problem)
+    comparing.work(Reconciliation.objects.filter(pk=reconciliation_id), _walk, seconds=seconds)
 
 
-def _walk(row: Reconciliation, *, until: float) -> None:
+def _walk(row: Reconciliation, until: float) -> None:
     adapter = _adapter_of(row.connection)
     pages = adapter.pages(row.connection, since=row.since, until=row.until, cursor=row.cursor or None)
     for page in pages:
         _store(row, adapter, page)
         if page.cursor is not None and monotonic() >= until:
-            leases.retry(row, after=timedelta(0), error="")
-            enqueue(Job.RECONCILE, reconciliation_id=row.pk)
+            comparing.go_on_later(row, Job.RECONCILE, reconciliation_id=row.pk)
             return
     _finish(row)
 
@@ -139,9 +119,10 @@ def _store(row: Reconciliation, adapter: Adapter, page: Page) -> None:
     """A page, its counts and the cursor behind it in one transaction; a stored page makes up for failed attempts."""
     with transaction.atomic():
         leases.guard(row)
-        report, rejections = facts.record(
+        recorded = facts.record(
             page.parsed, adapter, row.connection, received_at=timezone.now(), cause="reconcile"
         )
+        report, rejections = recorded.report, recorded.rejections
         Reconciliation.objects.filter(pk=row.pk).update(
             pages=F("pages") + 1,
             known=F("known") + report.repeated,
@@ -154,7 +135,7 @@ def _store(row: Reconciliation, adapter: Adapter, page: Page) -> None:
 
 
 def _finish(row: Reconciliation) -> None:
-    leases.finish(row)
+    comparing.finish(row)
     if row.is_backfill:
         return
     key = f"messages-missed-{row.connection_id}"
@@ -175,21 +156,4 @@ def _finish(row: Reconciliation) -> None:
             "since": row.since.date().isoformat(),
             "address": hook_url(row.connection),
         },
-    )
-
-
-def _try_later(row: Reconciliation, problem: CannotCompare | DeliveryError) -> None:
-    permanent = isinstance(problem, CannotCompare) or problem.permanent
-    asked = problem.retry_after if isinstance(problem, DeliveryError) else None
-    row.refresh_from_db(fields=["attempts"])
-    if not permanent and row.attempts < MAX_ATTEMPTS:
-        wait = max(RETRY_AFTER * max(row.attempts, 1), min(asked or RETRY_AFTER, LONGEST_WAIT))
-        leases.retry(row, after=wait, error=str(problem))
-        return
-    leases.fail(row, str(problem))
-    alerts.raise_once(
-        f"comparison-failed-{row.connection_id}",
-        _("“%(connection)s” could not be compared with what we hold: %(reason)s")
-        % {"connection": row.connection.name, "reason": str(problem)},
-        severity=Alert.Severity.WARNING,
     )

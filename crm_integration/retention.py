@@ -6,8 +6,12 @@ from datetime import timedelta
 
 from django.db.models.functions import Now
 
+from crm_integration.hours import KEPT as HOURS_KEPT
 from crm_integration.models import (
     DeliveryAttempt,
+    DriftCheck,
+    EchoCount,
+    InboundHour,
     InboundMessage,
     JobRequest,
     OutboundMessage,
@@ -37,6 +41,9 @@ def prune_messages(*, body_days: int = BODY_DAYS, key_days: int = KEY_DAYS) -> i
         OutboundMessage.objects.filter(state__in=OVER, created_at__lt=age),
         Reconciliation.objects.filter(state__in=OVER, created_at__lt=age),
         RefusedDelivery.objects.filter(last_at__lt=age),
+        EchoCount.objects.filter(last_at__lt=age),
+        DriftCheck.objects.filter(state__in=OVER, created_at__lt=age),
+        InboundHour.objects.filter(hour__lt=Now() - HOURS_KEPT),
         JobRequest.objects.filter(told_at__lt=age),
         StoredReply.objects.filter(created_at__lt=Now() - timedelta(days=REPLY_DAYS)),
     )

@@ -22,7 +22,7 @@ from segmentation import pgcopy
 from segmentation.lookups import values_in as values_in
 
 # Below this many rows PostgreSQL gets arrays in one statement; above it a COPY into a temporary table is quicker.
-COPY_FROM: Final = 1000
+COPY_FROM: Final = 300
 _PLAIN = (
     models.IntegerField,
     models.FloatField,
@@ -165,8 +165,9 @@ def _prepared(fields: Sequence[models.Field[Any, Any]], columns: Sequence[str], 
     """
     special = {index: field for index, field in enumerate(fields) if not _is_plain(field)}
     if isinstance(rows, pl.DataFrame):
-        frame = rows.select(list(columns)).rename(
-            dict(zip(columns, (str(field.column) for field in fields), strict=True))
+        # Every query of polars takes longer than the few rows of one customer.
+        frame = pl.DataFrame(
+            [rows[name].alias(str(field.column)) for name, field in zip(columns, fields, strict=True)]
         )
         if connection.vendor == "postgresql" and pgcopy.can_write(frame, _types(fields)):
             return frame

@@ -18,8 +18,10 @@ import polars as pl
 import psycopg
 from django.db import connection
 
+from segmentation import packed
+
 UTC_TIME: Final = pl.Datetime("us", "UTC")
-# PostgreSQL type → the bytes of a value, and the column it becomes. Text travels as JSON.
+# PostgreSQL type → the bytes of a value, and the column it becomes. Text travels as JSON, bytes one behind the other.
 KINDS: Final[dict[str, tuple[str, pl.DataType]]] = {
     "int2": (">i2", pl.Int16()),
     "int4": (">i4", pl.Int32()),
@@ -27,13 +29,20 @@ KINDS: Final[dict[str, tuple[str, pl.DataType]]] = {
     "float8": (">f8", pl.Float64()),
     "bool": ("?", pl.Boolean()),
     "timestamptz": (">i8", UTC_TIME),
+    "date": (">i4", pl.Date()),
     "text": ("", pl.String()),
+    "bytea": ("", pl.Binary()),
 }
 # A NULL has no bytes, so a value that never occurs travels in its place and every element is of one length.
-STAND_INS: Final = {"float8": "'NaN'", "timestamptz": "'-infinity'"}
-MINUS_INFINITY: Final = np.iinfo(np.int64).min
-# PostgreSQL counts microseconds from 2000-01-01.
+STAND_INS: Final = {
+    "float8": "'NaN'",
+    "timestamptz": "'-infinity'",
+    "date": "'-infinity'",
+    "int8": str(np.iinfo(np.int64).min),
+}
+# PostgreSQL counts microseconds, and days, from 2000-01-01.
 POSTGRES_EPOCH: Final = 946_684_800_000_000
+POSTGRES_EPOCH_DAY: Final = 10_957
 # What comes before the elements of an array: dimensions, null flag, type, length, lower bound, four bytes each
 # (array_send in the server's src/backend/utils/adt/arrayfuncs.c).
 ARRAY_HEADER: Final = 20
@@ -42,7 +51,7 @@ WHOLE_SECONDS: Final = "%Y-%m-%d %H:%M:%S"
 
 @dataclass(frozen=True)
 class Field:
-    """A column to read. `nullable` holds for floats, times and texts; other columns are never NULL.
+    """A column to read. `nullable` holds for floats, times, days, int8, texts and bytes; others are never NULL.
 
     only: (a field read before this one, its values): in other rows the value is not fetched, but 0 or null.
     """
@@ -89,27 +98,46 @@ def _by_arrays(fields: Sequence[Field], source: str, values: Sequence[Any]) -> p
         # (postgresql.org/docs/current/functions-aggregate.html).
         query = f"SELECT {arrays} FROM (SELECT {columns} {source}) q"
         cursor.execute(query.encode(), list(values), binary=True)
-        contents = cursor.fetchone() or ()
+        contents = iter(cursor.fetchone() or ())
     found: dict[str, np.ndarray] = {}
     columns_ = []
-    for field, content in zip(fields, contents, strict=True):
+    for field in fields:
+        content = next(contents)
         if field.kind == "text":
             columns_.append(pl.Series(field.name, json.loads(content or "[]"), dtype=pl.String))
-            continue
-        found[field.name] = _spread(field, _elements(field, content), found)
-        columns_.append(_series(field, found[field.name]))
+        elif field.kind == "bytea":
+            lengths = _elements("int4", next(contents))
+            columns_.append(packed.split(content or b"", lengths).alias(field.name))
+        else:
+            found[field.name] = _spread(field, _elements(field.kind, content), found)
+            columns_.append(_series(field, found[field.name]))
     return pl.DataFrame(columns_)
+
+
+def rows_of(owner: np.ndarray, mask: np.ndarray, asked: np.ndarray) -> pl.Series:
+    """Which of the marked rows, whose owners rise, belongs to each of the asked; null where none does."""
+    rows = np.flatnonzero(mask)
+    place = np.searchsorted(owner[rows], asked)
+    found = np.zeros(len(asked), dtype=bool)
+    inside = place < len(rows)
+    found[inside] = owner[rows[place[inside]]] == asked[inside]
+    taken = np.zeros(len(asked), dtype=np.int64)
+    taken[found] = rows[place[found]]
+    return pl.Series(taken, dtype=pl.Int64).set(pl.Series(~found), None)
 
 
 def _sent(field: Field) -> str:
     if field.nullable and field.kind in STAND_INS:
         return f"coalesce({field.name}, {STAND_INS[field.kind]}) AS {field.name}"
-    return field.name if field.kind == "text" else f"{field.name}::{field.kind}"
+    return field.name if field.kind in {"text", "bytea"} else f"{field.name}::{field.kind}"
 
 
 def _array(field: Field) -> str:
     if field.kind == "text":
         return f"json_agg({field.name})::text"
+    if field.kind == "bytea":
+        lengths = f"array_send(array_agg(coalesce(length({field.name}), {packed.MISSING})))"
+        return f"string_agg({field.name}, ''::bytea), {lengths}"
     condition = ""
     if field.only is not None:
         name, kept = field.only
@@ -117,8 +145,8 @@ def _array(field: Field) -> str:
     return f"array_send(array_agg({field.name}){condition})"
 
 
-def _elements(field: Field, content: bytes | None) -> np.ndarray:
-    binary = KINDS[field.kind][0]
+def _elements(kind: str, content: bytes | None) -> np.ndarray:
+    binary = KINDS[kind][0]
     element = np.dtype([("length", ">i4"), ("value", binary)])
     # No rows make no array at all.
     elements = np.frombuffer(content or bytes(ARRAY_HEADER), element, offset=ARRAY_HEADER)
@@ -137,15 +165,20 @@ def _spread(field: Field, values: np.ndarray, found: dict[str, np.ndarray]) -> n
 
 
 def _series(field: Field, values: np.ndarray) -> pl.Series:
+    if field.kind == "float8":
+        return pl.Series(field.name, values, nan_to_null=field.nullable)
+    column = pl.Series(field.name, values)
     if field.kind == "timestamptz":
-        times = pl.Series(field.name, values + POSTGRES_EPOCH).cast(pl.Datetime("us")).cast(UTC_TIME)
-        return times.set(pl.Series(values == MINUS_INFINITY), None) if field.nullable else times
-    return pl.Series(field.name, values, nan_to_null=field.nullable)
+        column = pl.Series(field.name, values + POSTGRES_EPOCH).cast(pl.Datetime("us")).cast(UTC_TIME)
+    elif field.kind == "date":
+        column = pl.Series(field.name, values + POSTGRES_EPOCH_DAY).cast(pl.Date)
+    # Minus infinity is the smallest number of its type.
+    return column.set(pl.Series(values == np.iinfo(values.dtype).min), None) if field.nullable else column
 
 
 def _by_rows(fields: Sequence[Field], source: str, values: Sequence[Any]) -> pl.DataFrame:
     # An expression has no declared type, so the driver leaves a time as text instead of parsing it row by row.
-    columns = ", ".join(f"{f.name} || ''" if f.kind == "timestamptz" else f.name for f in fields)
+    columns = ", ".join(f"{f.name} || ''" if f.kind in {"timestamptz", "date"} else f.name for f in fields)
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {columns} {source}", list(values))
         rows = cursor.fetchall()
@@ -155,6 +188,8 @@ def _by_rows(fields: Sequence[Field], source: str, values: Sequence[Any]) -> pl.
 
 
 def _parsed(field: Field, column: Sequence[Any]) -> pl.Series:
+    if field.kind == "date":
+        return pl.Series(field.name, column, dtype=pl.String).str.to_date("%Y-%m-%d")
     if field.kind != "timestamptz":
         return pl.Series(field.name, column, dtype=field.dtype)
     text = pl.Series(field.name, column, dtype=pl.String)

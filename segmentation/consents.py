@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
+import numpy as np
 import polars as pl
 from django.db import connection
 
@@ -23,7 +24,7 @@ _ANSWER = {
     "status": pl.String(), "source": pl.String(),
 }  # fmt: skip
 UNKNOWN = "unknown"
-_SAID = ("customer_id", "purpose", "status")
+GRANTED, DENIED = str(Consent.Status.GRANTED), str(Consent.Status.DENIED)
 FIELDS = (
     Field("customer_id", "int8"),
     Field("purpose", "text"),
@@ -64,16 +65,29 @@ def current(customer_ids: Iterable[int], *, at: datetime | None = None) -> Answe
 
     Customers merged into one of these count for it, and one refusal among them refuses for all.
     """
-    return _newest(select(sorted(set(customer_ids))), at=at)
+    known = _newest(select(sorted(set(customer_ids))), at=at)
+    return {(key, purpose): DENIED if denied else GRANTED for key, purpose, denied in known.iter_rows()}
+
+
+def alone(customer_ids: Iterable[int]) -> Answers:
+    """As `current` for a handful of customers, each by themselves: merges are left aside."""
+    rows = Consent.objects.filter(customer__in=list(customer_ids))
+    newest: dict[tuple[int, str], tuple[datetime, bool]] = {}
+    for key, purpose, at, status in rows.values_list("customer_id", "purpose", "decided_at", "status"):
+        answer = (at, status == Consent.Status.DENIED)
+        newest[key, purpose] = max(answer, newest.get((key, purpose), answer))
+    return {
+        name: str(Consent.Status.DENIED if denied else Consent.Status.GRANTED)
+        for name, (_at, denied) in newest.items()
+    }
 
 
 @stage("read")
 def answers_of(customer_ids: pl.Series, selection: Selection | None = None) -> list[pl.Series]:
     """consent.marketing and consent.profiling of these customers, in their order. selection: theirs, where known."""
-    ids = customer_ids.to_list()
-    known = _newest(selection or select(ids), at=None)
+    known = _newest(selection or select(customer_ids.to_list()), at=None)
     return [
-        pl.Series(f"consent.{purpose}", [known.get((key, purpose), UNKNOWN) for key in ids], dtype=pl.String)
+        _answers(known.filter(pl.col("purpose") == purpose), customer_ids).alias(f"consent.{purpose}")
         for purpose in Consent.Purpose.values
     ]
 
@@ -110,30 +124,46 @@ def _known(customer_ids: list[int]) -> dict[tuple[int, str, datetime], str]:
     return {(customer_id, purpose, decided_at): status for customer_id, purpose, decided_at, status in rows}
 
 
-def _newest(selection: Selection, *, at: datetime | None) -> Answers:
-    """Newest answers by customer and purpose; one refusal among those merged into a customer refuses for all."""
-    newest: dict[tuple[int, str], tuple[int, bool]] = {}
-    for key, purpose, status, moment in _told(selection, at):
-        # Of one moment's answers the refusal wins, as the greater of the two.
-        answer = (moment, status == Consent.Status.DENIED)
-        newest[key, purpose] = max(answer, newest.get((key, purpose), answer))
-    found: dict[tuple[int, str], bool] = {}
-    for (key, purpose), (_moment, denied) in newest.items():
-        owner = (selection.absorbed.get(key, key), purpose)
-        found[owner] = found.get(owner, False) or denied
-    return {
-        key: str(Consent.Status.DENIED if denied else Consent.Status.GRANTED) for key, denied in found.items()
-    }
+def _answers(known: pl.DataFrame, ids: pl.Series) -> pl.Series:
+    """What each of these customers said, from the answers to one purpose."""
+    if known.is_empty():
+        return pl.repeat(UNKNOWN, len(ids), dtype=pl.String, eager=True)
+    words = pl.Series([UNKNOWN, GRANTED, DENIED])
+    owner, asked = known["customer_id"].to_numpy(), ids.to_numpy()
+    place = np.minimum(np.searchsorted(owner, asked), len(owner) - 1)
+    return words.gather(np.where(owner[place] == asked, 1 + known["denied"].to_numpy()[place], 0))
 
 
-def _told(selection: Selection, at: datetime | None) -> Iterator[tuple[int, str, str, int]]:
-    """Customer, purpose, status and moment in microseconds of every answer from before the instant."""
+def _newest(selection: Selection, *, at: datetime | None) -> pl.DataFrame:
+    """customer_id, purpose, denied: the newest answer of each, by purpose and customer.
+
+    Of one moment's answers the refusal wins; one refusal among those merged into a customer refuses for all.
+    """
+    newest = _last_of_each(_told(selection, at), "decided_at")
+    if selection.absorbed:
+        newest = newest.with_columns(pl.col("customer_id").replace(selection.absorbed))
+        newest = _last_of_each(newest)
+    return newest.select("customer_id", "purpose", "denied")
+
+
+def _last_of_each(told: pl.DataFrame, *order: str) -> pl.DataFrame:
+    """The last row of each purpose and customer; a refusal comes after consent."""
+    rows = told.sort("purpose", "customer_id", *order, "denied")
+    if rows.height < 2:
+        return rows
+    here, following = rows[:-1], rows[1:]
+    goes_on = (here["customer_id"] == following["customer_id"]) & (here["purpose"] == following["purpose"])
+    return rows.filter(pl.concat([~goes_on, pl.Series([True])]))
+
+
+def _told(selection: Selection, at: datetime | None) -> pl.DataFrame:
+    """customer_id, purpose, decided_at and denied of every answer from before the instant."""
     before = "decided_at < %s" if at is not None else "TRUE"
     end = [] if at is None else [connection.ops.adapt_datetimefield_value(at)]
     table = connection.ops.quote_name(Consent._meta.db_table)
+    parts = []
     for part in selection.parts():
         where, values = within("customer_id", part)
-        rows = columns.read(FIELDS, f"FROM {table} WHERE {where} AND {before}", [*values, *end])
-        moments = rows["decided_at"].to_physical().to_list()
-        told = zip(*(rows[name].to_list() for name in _SAID), moments, strict=True)
-        yield from (row for row in told if row[0] not in selection.hidden)
+        parts.append(columns.read(FIELDS, f"FROM {table} WHERE {where} AND {before}", [*values, *end]))
+    told = columns.together(FIELDS, parts).with_columns(denied=pl.col("status") == DENIED)
+    return told.filter(~pl.col("customer_id").is_in(sorted(selection.hidden))) if selection.hidden else told

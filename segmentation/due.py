@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 
 from segmentation import leases
 from segmentation.batches import batches
-from segmentation.jobs import Job, enqueue
+from segmentation.jobs import Job, enqueue_due
 from segmentation.locks import lock_customers
 from segmentation.models import Customer, DueCustomer, LeaseState
 
@@ -30,7 +30,7 @@ def mark_due(customer_ids: Iterable[int], *, cause: str) -> set[int]:
         for part in batches(sorted(marked)):
             _queue(part, cause)
         if marked:
-            enqueue(Job.RESCORE_DUE)
+            enqueue_due(Job.RESCORE_DUE)
     return marked
 
 

@@ -14,7 +14,7 @@ from segmentation import bulk
 from segmentation.features.days import midnight
 from segmentation.features.selection import IdRange, customer_chunks
 from segmentation.kinds import EventKind
-from segmentation.models import Customer, Event, EventItem, EventText, Redemption, Shop
+from segmentation.models import Customer, Event, EventCode, EventItem, EventText, Redemption, Shop
 from segmentation.upkeep import Upkeep
 
 # What somebody bought and gave back, from the first order on: features count it over the whole life of a customer.
@@ -99,4 +99,5 @@ def _delete(chunk: IdRange, old: Q) -> int:
         keys = [(key,) for key in of_these.values_list("pk", flat=True)[:EVENTS_AT_ONCE]]
         bulk.delete(EventItem, ("event_id",), keys)
         bulk.delete(EventText, ("event_id",), keys)
+        bulk.delete(EventCode, ("event_id",), keys)
         return bulk.delete(Event, ("id",), keys)

@@ -1,7 +1,8 @@
 """The decision frame: one row a customer with features, scores, attributes, consent, as rules see them.
 
-Columns: customer_id · input_version · feature.<name> · score.<target>[.label|.<class>|.median] ·
-attribute.<slug> · customer.country/channel/tenure_days/is_profiled · consent.marketing/profiling.
+Columns: customer_id · input_version · feature.<name> · score.<target>[.label|.<class>|.median] · override.<target>
+(the model's own class where staff set another) · attribute.<slug> · customer.country/channel/tenure_days/is_profiled
+· consent.marketing/profiling.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from segmentation import targets
 from segmentation.models import Target
 from segmentation.serving import Answers, Serving
 from segmentation.stages import stage
+
+# Column of the model's own class ("" where it has none) for customers whose class staff set; null for the others.
+OVERRIDE = "override."
 
 
 @stage("rules")
@@ -55,14 +59,17 @@ def score_columns(answer: Answers) -> list[pl.Series]:
         columns.append(_nullable(f"{name}.median", answer.median))
     if targets.is_class_target(serving.target):
         columns.append(pl.Series(f"{name}.label", labels(answer), dtype=pl.String))
+        if answer.said is not None:
+            own = zip(answer.said.tolist(), answer.decided.tolist(), strict=True)
+            told = [model if said else None for said, model in own]
+            columns.append(pl.Series(OVERRIDE + serving.target.slug, told, dtype=pl.String))
         columns += [_nullable(f"{name}.{cls}", values) for cls, values in _by_class(answer, serving)]
     return columns
 
 
 def labels(answer: Answers) -> list[str | None]:
-    """(n,) the decided class in words, None without a score."""
-    classes = answer.serving.classes
-    return [classes[index] if index >= 0 else None for index in answer.label.tolist()]
+    """(n,) the class that counts in words, None without any."""
+    return [label or None for label in answer.in_force.tolist()]
 
 
 def _by_class(answer: Answers, serving: Serving) -> list[tuple[str, np.ndarray]]:

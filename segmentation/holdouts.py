@@ -8,8 +8,9 @@ so the draw belongs to the person and can be recomputed offline. Service priorit
 from __future__ import annotations
 
 import hashlib
+import math
 import secrets
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
@@ -49,9 +50,37 @@ def is_held_out(draw: Draw | None, key: str) -> bool:
     return int.from_bytes(digest[:8], "big") < draw.percent / 100 * _WHOLE
 
 
-def held_out(draw: Draw | None, keys: Iterable[str]) -> np.ndarray:
-    """(n,) bool for many keys."""
-    return np.array([is_held_out(draw, key) for key in keys], dtype=bool)
+class Drawn:
+    """A draw over n people, each asked about at most once and only where the answer matters: hashing is slow."""
+
+    def __init__(self, draw: Draw | None, keys: Sequence[str]) -> None:
+        self._draw = draw if draw is not None and draw.percent > 0 else None
+        self._keys = keys
+        self._salted = None if draw is None else hashlib.sha256(f"{draw.salt}:".encode())
+        self._asked = np.zeros(len(keys), dtype=bool)
+        self._held = np.zeros(len(keys), dtype=bool)
+
+    def among(self, rows: np.ndarray) -> np.ndarray:
+        """(n,) bool: of the marked people those who are held out."""
+        if self._draw is None:
+            return self._held
+        new = np.flatnonzero(rows & ~self._asked)
+        if len(new):
+            # An integer is below a limit exactly if it is below the next whole number.
+            limit = math.ceil(self._draw.percent / 100 * _WHOLE)
+            self._held[new] = self._shares(new) < np.uint64(min(limit, _WHOLE - 1))
+            self._asked |= rows
+        return self._held & rows
+
+    def _shares(self, rows: np.ndarray) -> np.ndarray:
+        """(k,) uint64 what `is_held_out` compares, for these rows; the salt is hashed once."""
+        assert self._salted is not None
+        found = []
+        for row in rows.tolist():
+            salted = self._salted.copy()
+            salted.update(self._keys[row].encode())
+            found.append(salted.digest()[:8])
+        return np.frombuffer(b"".join(found), dtype=">u8")
 
 
 def current_draws() -> dict[int | None, Draw]:
@@ -85,5 +114,13 @@ def _set(campaign: Campaign | None, percent: Decimal, by: Any) -> HoldoutGroup:
         group = HoldoutGroup.objects.create(
             campaign=campaign, draw=draw, salt=secrets.token_hex(16), percent=percent
         )
-        AuditEntry.record("holdout.drawn", group, actor=by, percent=str(percent), draw=draw)
+        before = str(current.percent) if current is not None else None
+        AuditEntry.record(
+            "holdout.drawn",
+            group,
+            actor=by,
+            before={"percent": before},
+            after={"percent": str(percent)},
+            draw=draw,
+        )
         return group

@@ -22,6 +22,7 @@ from segmentation.models import (
     CustomerIdentity,
     DueCustomer,
     MembershipCause,
+    ServicePriority,
     Shop,
 )
 from segmentation.normal import MAX_REFERENCE
@@ -150,6 +151,8 @@ def merge(survivor: Customer, other: Customer, *, actor: Any = None) -> None:
         Customer.objects.filter(pk__in=[other.pk, *followers]).update(merged_into=survivor)
         DueCustomer.objects.filter(customer__in=[other.pk, *followers]).delete()
         memberships.leave_all([other.pk, *followers], cause=MembershipCause.EVENT)
+        # Nobody works on who is no longer served apart; a split decides them anew.
+        ServicePriority.objects.filter(customer__in=[other.pk, *followers]).delete()
         consents.refresh_profiled([survivor.pk])
         AuditEntry.record(
             "customer.merged",
@@ -167,7 +170,7 @@ def split(other: Customer, *, actor: Any = None) -> None:
     """Undo the merge of `other`: it and whoever came with it stand apart again. Raises MergeError."""
     with transaction.atomic():
         other = Customer.objects.select_for_update().get(pk=other.pk)
-        entry = _merge_entry(other)
+        entry = merge_entry(other)
         if other.merged_into_id is None or entry is None:
             raise MergeError(
                 _("Customer %(customer)s is not merged into another.") % {"customer": other.reference}
@@ -189,36 +192,58 @@ def _lock_pair(survivor: Customer, other: Customer) -> tuple[Customer, Customer]
         row.pk: row
         for row in Customer.objects.select_for_update().filter(pk__in=[survivor.pk, other.pk]).order_by("pk")
     }
+    if not {survivor.pk, other.pk} <= locked.keys():
+        raise MergeError(_("One of the customers is no longer there."))
+    pair = locked[survivor.pk], locked[other.pk]
+    check_pair(*pair)
+    return pair
+
+
+def check_pair(survivor: Customer, other: Customer) -> None:
+    """Raises MergeError where these cannot become one."""
     if survivor.pk == other.pk:
         raise MergeError(_("A customer cannot be merged into itself."))
-    for row in locked.values():
+    for row in (survivor, other):
         if row.merged_into_id is not None:
             raise MergeError(
                 _("Customer %(customer)s is already merged into another.") % {"customer": row.reference}
             )
-    return locked[survivor.pk], locked[other.pk]
 
 
 def _take_over(survivor: Customer, other: Customer) -> None:
-    """Fill what the survivor lacks; the older of the two keeps its place in the holdout draws."""
-    for name in ("country", "channel", "time_zone"):
-        setattr(survivor, name, getattr(survivor, name) or getattr(other, name))
-    known = [at for at in (survivor.signed_up_at, other.signed_up_at) if at]
-    survivor.signed_up_at = min(known) if known else None
-    older = min(survivor, other, key=lambda row: (row.created_at, row.pk))
-    survivor.holdout_key = older.holdout_key or (older.reference if older.pk != survivor.pk else "")
+    for name, value in merged_values(survivor, other).items():
+        setattr(survivor, name, value)
     survivor.save(update_fields=list(_KEPT))
 
 
+def merged_values(survivor: Customer, other: Customer) -> dict[str, Any]:
+    """What a merge fills in: what the survivor lacks; the older of the two keeps its place in the holdout draws."""
+    filled: dict[str, Any] = {
+        name: getattr(survivor, name) or getattr(other, name) for name in ("country", "channel", "time_zone")
+    }
+    known = [at for at in (survivor.signed_up_at, other.signed_up_at) if at]
+    older = min(survivor, other, key=lambda row: (row.created_at, row.pk))
+    return filled | {
+        "signed_up_at": min(known) if known else None,
+        "holdout_key": older.holdout_key or (older.reference if older.pk != survivor.pk else ""),
+    }
+
+
 def _give_back(survivor: Customer, detail: dict[str, Any]) -> None:
-    """Restore what the merge filled in, unless it was changed since."""
+    values = restored_values(survivor, detail)
+    for name, value in values.items():
+        setattr(survivor, name, value)
+    survivor.save(update_fields=list(values))
+
+
+def restored_values(survivor: Customer, detail: dict[str, Any]) -> dict[str, Any]:
+    """What a split gives back: what the merge (its audit `detail`) filled in, unless it was changed since."""
     now = _values(survivor)
-    restored = [name for name in _KEPT if now[name] == detail["after"][name] != detail["before"][name]]
-    for name in restored:
-        value = detail["before"][name]
-        moment = name == "signed_up_at" and value is not None
-        setattr(survivor, name, datetime.fromisoformat(value) if moment else value)
-    survivor.save(update_fields=restored)
+    changed = [name for name in _KEPT if now[name] == detail["after"][name] != detail["before"][name]]
+    before = {name: detail["before"][name] for name in changed}
+    if before.get("signed_up_at") is not None:
+        before["signed_up_at"] = datetime.fromisoformat(before["signed_up_at"])
+    return before
 
 
 def _values(customer: Customer) -> dict[str, Any]:
@@ -226,8 +251,8 @@ def _values(customer: Customer) -> dict[str, Any]:
     return {name: getattr(customer, name) for name in _KEPT} | {"signed_up_at": signed_up}
 
 
-def _merge_entry(other: Customer) -> AuditEntry | None:
-    """The merge that still holds: the newest one of this customer with no split after it."""
+def merge_entry(other: Customer) -> AuditEntry | None:
+    """The merge of a customer that still holds, or None: the newest one of this customer with no split after it."""
     entries = AuditEntry.objects.filter(object_type=other._meta.label_lower, object_id=str(other.pk))
     newest = entries.filter(action__in=["customer.merged", "customer.split"]).order_by("-pk").first()
     return newest if newest is not None and newest.action == "customer.merged" else None

@@ -23,14 +23,19 @@ from segmentation.models import (
     Campaign,
     CampaignRule,
     EventSource,
+    FrequencyCap,
+    Grant,
     HoldoutGroup,
     ModelSlot,
     Offer,
     PolicyVersion,
+    PriorityOverride,
+    ScoreOverride,
     ScoringRun,
     Segment,
     ServicePriorityRule,
     Shop,
+    Suppression,
     Target,
 )
 
@@ -45,6 +50,7 @@ _REFERRED: Final[dict[type[Any], tuple[str, ...]]] = {
     Segment: ("version__rule",),
     ModelSlot: ("champion__artifact_sha256", "champion__catalogue_version", "champion__created_at"),
 }
+_EXCEPTIONS: Final = frozenset({"suppressed", "overridden", "granted", "said"})
 _kept: dict[Hashable, Any] = {}
 _held: ContextVar[list[Stamp] | None] = ContextVar("in_force", default=None)
 _lock: Final = Lock()
@@ -93,6 +99,11 @@ def shop() -> Shop:
     return kept("shop", lambda: (Shop.get(), True))
 
 
+def exceptions() -> frozenset[str]:
+    """What the shop has at all: "suppressed", "overridden", "granted", "said" (a class that staff set)."""
+    return frozenset(name for name, found in stamp() if name in _EXCEPTIONS and found)
+
+
 def stamp() -> Stamp:
     """Differs whenever anything differs that rules, segments, scores or decisions are made of besides customers."""
     held = _held.get()
@@ -115,7 +126,7 @@ def _statement(vendor: str) -> tuple[str, tuple[Any, ...]]:
     """The query as text: building it takes longer than asking it. vendor: every database has its own."""
     first, *others = (_told(rows) for rows in _made_of())
     sql, values = first.union(*others, all=True).query.sql_with_params()
-    return f"{sql} UNION ALL {_contexts()} UNION ALL {_policies()}", values
+    return f"{sql} UNION ALL {_contexts()} UNION ALL {_policies()} UNION ALL {_exceptions()}", values
 
 
 def _contexts() -> str:
@@ -132,6 +143,23 @@ def _policies() -> str:
     return f"SELECT 'policies', coalesce(({newest}), '')"
 
 
+def _exceptions() -> str:
+    """Whether anybody is suppressed, served by a person's word, or has something that was counted: most shops need not
+    ask about each customer."""
+    open_ = " WHERE ended_at IS NULL"
+    asked = (
+        ("suppressed", Suppression, ""),
+        ("overridden", PriorityOverride, open_),
+        ("granted", Grant, open_),
+        ("said", ScoreOverride, open_),
+    )
+    return " UNION ALL ".join(
+        f"SELECT '{name}', CASE WHEN EXISTS (SELECT 1 FROM {connection.ops.quote_name(model._meta.db_table)}{where})"  # noqa: S608
+        " THEN '1' ELSE '' END"
+        for name, model, where in asked
+    )
+
+
 def _made_of() -> tuple[QuerySet[Any], ...]:
     ended = Campaign.Status.ENDED
     return (
@@ -146,6 +174,7 @@ def _made_of() -> tuple[QuerySet[Any], ...]:
         CampaignRule.objects.exclude(campaign__status=ended),
         ServicePriorityRule.objects.filter(is_active=True),
         HoldoutGroup.objects.filter(is_current=True),
+        FrequencyCap.objects.filter(is_active=True),
     )
 
 

@@ -9,13 +9,16 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import polars as pl
 
+from segmentation.features.days import day_number
 from segmentation.features.facts import streams
 from segmentation.features.orders import ORDER_KINDS
+from segmentation.features.streams import Stream
 
 # Who is learned from and scored by behaviour: at least one order in this many days before the cutoff.
 POPULATION_DAYS = 365
 TIER_COUNT = 3
-MIN_TIER_SHARE = 0.25
+# Of its equal share of the buyers; a quarter of them for three tiers.
+MIN_TIER_SHARE = 0.75
 HISTORY_DAYS = 90
 SPACING_DAYS = 90
 MAX_CUTOFFS = 12
@@ -34,6 +37,7 @@ def label(
 
     orders_ahead, spend_ahead (Float64, major units): orders of the `horizon_days` local days from the cutoff on,
     as they stand at the end of the horizon; returns are not deducted. churn: 1.0 without an order, else 0.0.
+    next_order_days: whole days from the cutoff to the next order, 0 on its day; infinite without one.
     """
     orders = events.filter(pl.col("kind").is_in(ORDER_KINDS))
     ids = population(orders, cutoff=cutoff, zone=zone) if customers is None else customers
@@ -46,6 +50,7 @@ def label(
             "orders_ahead": count,
             "spend_ahead": after.total("spent", oldest=horizon_days) / minor_per_major,
             "churn": (count == 0).astype(np.float64),
+            "next_order_days": days_to_next(after, cutoff),
         }
     )
 
@@ -57,28 +62,42 @@ def population(events: pl.DataFrame, *, cutoff: date, zone: ZoneInfo) -> pl.Seri
     return ids.filter(pl.Series(before.total("orders", oldest=POPULATION_DAYS) > 0))
 
 
-def tier_cuts(spend: np.ndarray) -> tuple[float, ...]:
-    """Borders between low, middle and high: thirds of the positive spends. Give it training rows only.
+def days_to_next(orders: Stream, cutoff: date) -> np.ndarray:
+    """(m,) whole days from the cutoff to each customer's first order since; infinite without one."""
+    first = day_number(cutoff)
+    after = orders.day >= first
+    found = np.full(orders.customers, np.inf)
+    np.minimum.at(found, orders.position[after], (orders.day[after] - first).astype(np.float64))
+    return found
+
+
+def spans(days: np.ndarray, borders: Sequence[int]) -> np.ndarray:
+    """(n,) int64: which span of days an order falls in, [0, b1) 0, [b1, b2) 1, …, later than all of them last."""
+    return np.searchsorted(np.asarray(borders), days, side="right").astype(np.int64)
+
+
+def tier_cuts(spend: np.ndarray, count: int = TIER_COUNT) -> tuple[float, ...]:
+    """Borders between `count` tiers: equal parts of the positive spends. Give it training rows only.
 
     No borders without a positive spend.
     """
     positive = spend[np.isfinite(spend) & (spend > 0)]
     if not len(positive):
         return ()
-    return tuple(float(cut) for cut in np.quantile(positive, np.arange(1, TIER_COUNT) / TIER_COUNT))
+    return tuple(float(cut) for cut in np.quantile(positive, np.arange(1, count) / count))
 
 
-def still_fit(cuts: Sequence[float], spend: np.ndarray) -> bool:
-    """Whether each tier that these borders make holds at least MIN_TIER_SHARE of the positive spends."""
+def still_fit(cuts: Sequence[float], spend: np.ndarray, count: int = TIER_COUNT) -> bool:
+    """Whether each tier that these borders make holds at least MIN_TIER_SHARE of an equal part of the buyers."""
     positive = spend[np.isfinite(spend) & (spend > 0)]
-    if len(cuts) != TIER_COUNT - 1 or not len(positive):
+    if len(cuts) != count - 1 or not len(positive):
         return False
-    shares = np.bincount(tiers(positive, cuts), minlength=TIER_COUNT + 1)[1:] / len(positive)
-    return bool(shares.min() >= MIN_TIER_SHARE)
+    shares = np.bincount(tiers(positive, cuts), minlength=count + 1)[1:] / len(positive)
+    return bool(shares.min() >= MIN_TIER_SHARE / count)
 
 
 def tiers(spend: np.ndarray, cuts: Sequence[float]) -> np.ndarray:
-    """(n,) int64: 0 none, 1 low, 2 middle, 3 high; -1 where the spend is not known.
+    """(n,) int64: 0 none, then the tiers from the lowest; -1 where the spend is not known.
 
     A spend on a border belongs to the lower tier.
     """

@@ -5,19 +5,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from threading import Event, Thread
 from typing import Any, TypeVar
 
+import structlog
 from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
+from segmentation import bulk
 from segmentation.models.leased import Leased, LeaseState
 
+log = structlog.get_logger(__name__)
 Row = TypeVar("Row", bound=Leased)
 # How long a killed worker holds its rows: whoever lives prolongs the claim while it works (see `kept`).
 LEASE = timedelta(seconds=15)
@@ -42,50 +45,64 @@ def claimable(rows: QuerySet[Row]) -> QuerySet[Row]:
 
 
 def claim(
-    rows: QuerySet[Row], *, lease: timedelta = LEASE, limit: int = 1, max_attempts: int = MAX_ATTEMPTS
+    rows: QuerySet[Row],
+    *,
+    lease: timedelta = LEASE,
+    limit: int = 1,
+    max_attempts: int = MAX_ATTEMPTS,
+    **marks: Any,
 ) -> list[Row]:
-    """Claim up to `limit` due rows, oldest first; rows that already failed `max_attempts` times are parked."""
+    """Claim up to `limit` due rows, oldest first; rows that already failed `max_attempts` times are parked.
+
+    `marks` are columns that are set with the claim.
+    """
     # An idle worker only reads: SQLite has one write lock.
     states = set(_oldest(rows, limit).values_list("state", flat=True))
     if LeaseState.RUNNING in states:
         _park_poison(rows, max_attempts=max_attempts)
     if not states:
         return []
-    return take(rows, lease=lease, limit=limit, max_attempts=max_attempts)
+    return take(rows, lease=lease, limit=limit, max_attempts=max_attempts, **marks)
 
 
 def take(
-    rows: QuerySet[Row], *, lease: timedelta = LEASE, limit: int = 1, max_attempts: int = MAX_ATTEMPTS
+    rows: QuerySet[Row],
+    *,
+    lease: timedelta = LEASE,
+    limit: int = 1,
+    max_attempts: int = MAX_ATTEMPTS,
+    **marks: Any,
 ) -> list[Row]:
     """As `claim` for whoever has seen that there is work: it writes without a look, and parks nothing."""
     # Beyond the oldest rows that somebody looked at there may be poison, which its own turn will park.
     healthy = rows.filter(Q(state=LeaseState.QUEUED) | Q(attempts__lt=max_attempts))
     if connection.vendor == "postgresql":
-        return _claim_at_once(healthy, lease=lease, limit=limit)
-    return _claim_alone(healthy, lease=lease, limit=limit)
+        return _claim_at_once(healthy, lease=lease, limit=limit, marks=marks)
+    return _claim_alone(healthy, lease=lease, limit=limit, marks=marks)
 
 
 def _oldest(rows: QuerySet[Row], limit: int) -> QuerySet[Row]:
     return claimable(rows).order_by("run_after", "pk")[:limit]
 
 
-def _claim_at_once(rows: QuerySet[Row], *, lease: timedelta, limit: int) -> list[Row]:
+def _claim_at_once(rows: QuerySet[Row], *, lease: timedelta, limit: int, marks: dict[str, Any]) -> list[Row]:
     """Found, locked, marked and read by one statement (PostgreSQL), so a claim is one journey."""
     model = rows.model
     due, values = _oldest(rows, limit).values("pk").query.sql_with_params()
     table = connection.ops.quote_name(model._meta.db_table)
+    marked = "".join(f", {connection.ops.quote_name(name)} = %s" for name in marks)
     claimed = model._default_manager.raw(
         # Worked out once, whatever the plan: else a limit may be passed.
         f"WITH due (id) AS MATERIALIZED ({due} FOR UPDATE OF {table} SKIP LOCKED)"
         f" UPDATE {table} SET state = %s, attempts = attempts + 1, fence = fence + 1,"
-        f" lease_until = statement_timestamp() + %s, started_at = statement_timestamp(), error = ''"
+        f" lease_until = statement_timestamp() + %s, started_at = statement_timestamp(), error = ''{marked}"
         f" FROM due WHERE {table}.id = due.id RETURNING {table}.*",
-        [*values, LeaseState.RUNNING, lease],
+        [*values, LeaseState.RUNNING, lease, *marks.values()],
     )
     return sorted(claimed, key=lambda row: (row.run_after, row.pk))
 
 
-def _claim_alone(rows: QuerySet[Row], *, lease: timedelta, limit: int) -> list[Row]:
+def _claim_alone(rows: QuerySet[Row], *, lease: timedelta, limit: int, marks: dict[str, Any]) -> list[Row]:
     """The same where one writer at a time is all there can be (SQLite)."""
     manager = rows.model._default_manager
     with transaction.atomic():
@@ -97,6 +114,7 @@ def _claim_alone(rows: QuerySet[Row], *, lease: timedelta, limit: int) -> list[R
             lease_until=Now() + lease,
             started_at=Now(),
             error="",
+            **marks,
         )
         return list(manager.filter(pk__in=keys, state=LeaseState.RUNNING).order_by("run_after", "pk"))
 
@@ -177,6 +195,60 @@ def guard(row: Leased) -> None:
         raise LeaseLost(f"{type(row).__name__} {row.pk} is no longer held")
 
 
+def guarded(rows: Sequence[Row]) -> list[Row]:
+    """Inside a transaction: as `guard` for rows of one model; those whose claim still stands."""
+    model: Any = type(rows[0])
+    keys = {row.pk: row for row in rows}
+    held = model._default_manager.filter(pk__in=keys, state=LeaseState.RUNNING).order_by("pk")
+    if connection.features.has_select_for_update:
+        held = held.select_for_update()
+    fences = dict(held.values_list("pk", "fence"))
+    return [row for row in rows if fences.get(row.pk) == row.fence]
+
+
+def finish_all(rows: Sequence[Row], changes: Sequence[Mapping[str, Any]]) -> None:
+    """As `finish` for rows of one model that are `guarded` in this transaction, each with its own changes.
+
+    All change the same columns, to values that the rows have then as well.
+    """
+    if not rows:
+        return
+    model: Any = type(rows[0])
+    columns = sorted(changes[0])
+    bulk.update(
+        model,
+        ("id", *columns),
+        [(row.pk, *(told[name] for name in columns)) for row, told in zip(rows, changes, strict=True)],
+    )
+    finish_together(rows)
+    for row, told in zip(rows, changes, strict=True):
+        for name, value in told.items():
+            setattr(row, name, value)
+
+
+def finish_together(rows: Sequence[Row], **changes: Any) -> None:
+    """As `finish` for rows of one model that are `guarded` in this transaction, all with the same changes."""
+    if not rows:
+        return
+    model: Any = type(rows[0])
+    model._default_manager.filter(pk__in=[row.pk for row in rows]).update(
+        state=LeaseState.DONE, progress=1.0, lease_until=None, finished_at=Now(), **changes
+    )
+    for row in rows:
+        row.state, row.lease_until = LeaseState.DONE, None
+
+
+def release(rows: Sequence[Leased]) -> None:
+    """Give rows of one model back untried: their turn did not come."""
+    if not rows:
+        return
+    model: Any = type(rows[0])
+    with transaction.atomic():
+        model._default_manager.filter(pk__in=[row.pk for row in guarded(rows)]).update(
+            state=LeaseState.QUEUED, lease_until=None, attempts=F("attempts") - 1
+        )
+
+
 def finish(row: Leased, **changes: Any) -> None:
     """Mark done together with `changes`; raises LeaseLost when the claim is gone."""
     _end(row, state=LeaseState.DONE, progress=1.0, **changes)
@@ -189,6 +261,15 @@ def fail(row: Leased, error: str, **changes: Any) -> None:
 
 def cancel(row: Leased, **changes: Any) -> None:
     _end(row, state=LeaseState.CANCELLED, **changes)
+
+
+def ask_to_stop(row: Leased) -> bool:
+    """End a row that waits at once, and ask whoever works on one to stop (`renew`); False when it is over already."""
+    model: Any = type(row)
+    rows = model._default_manager.filter(pk=row.pk)
+    waiting = rows.filter(state=LeaseState.QUEUED)
+    ended = waiting.update(state=LeaseState.CANCELLED, cancel_requested=True, finished_at=Now())
+    return bool(ended or rows.filter(state=LeaseState.RUNNING).update(cancel_requested=True))
 
 
 def retry(row: Leased, *, after: timedelta, error: str, **changes: Any) -> None:
@@ -226,6 +307,25 @@ def fail_or_retry(row: Leased, error: str, *, after: timedelta, max_attempts: in
         fail(row, error)
     else:
         retry(row, after=after * row.attempts, error=error)
+
+
+@contextmanager
+def worked(row: Leased, *, after: timedelta) -> Iterator[None]:
+    """The work on a claimed row: its claim is kept meanwhile, and whatever ends the work early ends visibly.
+
+    Whoever asked it to stop is obeyed; an error is tried again after a wait, and stays on the row when it keeps failing.
+    """
+    try:
+        with kept([row]):
+            yield
+    except Cancelled:
+        cancel(row)
+    except LeaseLost:
+        log.warning("lease.lost", model=type(row).__name__, row=row.pk)
+    except Exception as error:
+        log.exception("work.failed", model=type(row).__name__, row=row.pk)
+        with suppress(LeaseLost):
+            fail_or_retry(row, f"{type(error).__name__}: {error}", after=after)
 
 
 def _end(row: Leased, **changes: Any) -> None:

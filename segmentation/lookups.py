@@ -7,7 +7,7 @@ database."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
@@ -18,15 +18,12 @@ from django.db.models import F, Func, Q, QuerySet
 from django.db.models.expressions import RawSQL
 from django.db.transaction import TransactionManagementError
 
+from segmentation.id_sets import MANY, Density, Keys, density, holes
+
 # Ids in one statement.
 IDS_A_QUERY: Final = 5000
-# Ids count as neighbours when at least one in so many of their range is asked for.
-NEIGHBOURS: Final = 4
-# From so many ids on it pays to ask first whether anything is there.
-MANY: Final = 1000
-# Stand for the ids and their ends in the parameters of a statement.
-_KEYS, _FIRST, _LAST = object(), object(), object()
-Keys = Sequence[int] | Sequence[str]
+# Stand in the parameters of a statement for the ids, for those between them that nobody asks for, and for their ends.
+_KEYS, _HOLES, _FIRST, _LAST = object(), object(), object(), object()
 
 
 def values_in(
@@ -39,7 +36,7 @@ def values_in(
     queryset = _same(queryset)
     for start in range(0, len(ids), IDS_A_QUERY):
         keys = ids[start : start + IDS_A_QUERY]
-        shape = _Shape(connection.vendor, columns, by, isinstance(keys[0], str), _are_near(keys))
+        shape = _Shape(connection.vendor, columns, by, isinstance(keys[0], str), density(keys))
         if shape.near and len(keys) >= MANY and _is_empty(queryset, by, keys):
             continue  # a first run asks for much that cannot be there yet; thousands of keys are long in sending
         known = _known.setdefault(queryset, {})
@@ -69,13 +66,17 @@ def _same(queryset: QuerySet[Any]) -> QuerySet[Any]:
 
 
 class _Shape(NamedTuple):
-    """What a statement depends on. near: the ids lie in one stretch of an index."""
+    """What a statement depends on."""
 
     vendor: str
     columns: tuple[str, ...]
     by: str
     text: bool
-    near: bool
+    density: Density
+
+    @property
+    def near(self) -> bool:
+        return self.density > Density.FAR
 
 
 @dataclass(frozen=True)
@@ -112,14 +113,18 @@ def _worked_out(queryset: QuerySet[Any], shape: _Shape) -> _Statement:
 
 def _among(shape: _Shape) -> Q:
     """The keys as one parameter: Django looks at every member of a list, which takes longer than the query."""
-    among = Q(_compared(shape.by, " = ANY ", RawSQL("%s::text[]" if shape.text else "%s::bigint[]", [_KEYS])))
-    if shape.vendor == "sqlite":
-        among = Q(**{f"{shape.by}__in": RawSQL("SELECT value FROM json_each(%s)", [_KEYS])})
+    among = ~_listed(shape, _HOLES) if shape.density == Density.DENSE else _listed(shape, _KEYS)
     if shape.near:
         # Without this a table that was filled a moment ago, and has no statistics yet, is read as a whole.
         among &= Q(_compared(shape.by, " >= ", RawSQL("%s", [_FIRST])))
         among &= Q(_compared(shape.by, " <= ", RawSQL("%s", [_LAST])))
     return among
+
+
+def _listed(shape: _Shape, ids: object) -> Q:
+    if shape.vendor == "sqlite":
+        return Q(**{f"{shape.by}__in": RawSQL("SELECT value FROM json_each(%s)", [ids])})
+    return Q(_compared(shape.by, " = ANY ", RawSQL("%s::text[]" if shape.text else "%s::bigint[]", [ids])))
 
 
 def _compared(by: str, operator: str, value: RawSQL) -> Func:
@@ -128,14 +133,15 @@ def _compared(by: str, operator: str, value: RawSQL) -> Func:
     )
 
 
-def _are_near(keys: Keys) -> bool:
-    first, last = min(keys), max(keys)
-    return isinstance(first, int) and isinstance(last, int) and last - first < NEIGHBOURS * len(keys)
-
-
 def _given(value: Any, keys: Keys) -> Any:
     if value is _KEYS:
-        return json.dumps(list(keys)) if connection.vendor == "sqlite" else list(keys)
+        return _as_parameter(list(keys))
+    if value is _HOLES:
+        return _as_parameter(holes(keys))
     if value is _FIRST:
         return min(keys)
     return max(keys) if value is _LAST else value
+
+
+def _as_parameter(ids: list[Any]) -> Any:
+    return json.dumps(ids) if connection.vendor == "sqlite" else ids

@@ -13,7 +13,7 @@ from django.db import connection, transaction
 from django.db.models import Count
 from django.db.models.functions import Now
 
-from segmentation import bulk, segments, stored_frames
+from segmentation import bulk, rule_columns, segments, stored_frames
 from segmentation.locks import hold, lock_customers
 from segmentation.models import Membership, MembershipCause, PastMembership, Segment, Shop
 from segmentation.news import News, OnDecided
@@ -78,6 +78,8 @@ def publish(frame: pl.DataFrame, *, cause: int) -> MembershipReport:
     by_slug = dict(hold(Segment.objects.filter(slug__in=slugs, is_active=True).values_list("slug", "pk")))
     wanted = _wanted(frame, by_slug)
     stored = _stored(ids, list(by_slug.values()))
+    if wanted.equals(stored):
+        return MembershipReport()
     entered = wanted.join(stored, on=list(_PAIR), how="anti")
     left = stored.join(wanted, on=list(_PAIR), how="anti")
     _write(entered, left, cause=cause)
@@ -163,8 +165,8 @@ def _expression(definition: Definition, columns: set[str], today: date) -> pl.Ex
 
 
 def _wanted(frame: pl.DataFrame, by_slug: Mapping[str, int]) -> pl.DataFrame:
-    """Who fits which segment, by segment."""
-    slugs = sorted(by_slug)
+    """Who fits which segment, in the order of segments, then of the frame."""
+    slugs = sorted(by_slug, key=lambda slug: by_slug[slug])
     # All at once: a call for each segment would cost more than one customer's features.
     columns = frame.select(pl.col([f"segment.{slug}" for slug in slugs]).fill_null(False))
     segment, person = np.nonzero(columns.to_numpy().reshape(frame.height, len(slugs)).T.astype(bool))
@@ -173,15 +175,17 @@ def _wanted(frame: pl.DataFrame, by_slug: Mapping[str, int]) -> pl.DataFrame:
 
 
 def _stored(ids: Sequence[int], segment_ids: Sequence[int]) -> pl.DataFrame:
+    """In the same order where the frame's customers are in theirs."""
     wanted = set(segment_ids)
     rows = bulk.values_in(Membership.objects.all(), ids, "segment_id", "customer_id")
-    return pl.DataFrame([row for row in rows if row[0] in wanted], schema=_PAIR, orient="row")
+    return pl.DataFrame(sorted(row for row in rows if row[0] in wanted), schema=_PAIR, orient="row")
 
 
 def _write(entered: pl.DataFrame, left: pl.DataFrame, *, cause: int) -> None:
     """Write the difference to what is stored. Needs the locks of `publish`: what is stored is what it was."""
-    came = entered.with_columns(pl.lit(int(cause), pl.Int64).alias("entered_by"))
-    bulk.insert(Membership, came.columns, came)
+    if not entered.is_empty():
+        came = entered.with_columns(pl.lit(int(cause), pl.Int64).alias("entered_by"))
+        bulk.insert(Membership, came.columns, came)
     if left.is_empty():
         return
     over = _since(left).with_columns(pl.lit(int(cause), pl.Int64).alias("left_by"))
@@ -191,8 +195,7 @@ def _write(entered: pl.DataFrame, left: pl.DataFrame, *, cause: int) -> None:
 
 def _since(pairs: pl.DataFrame) -> pl.DataFrame:
     """The stored memberships of these pairs: since when, and what brought them in."""
-    stored = Membership.objects.filter(segment__in=pairs["segment_id"].unique().to_list())
-    rows = list(bulk.values_in(stored, pairs["customer_id"].unique().to_list(), *_SINCE))
+    rows = list(bulk.values_in(Membership.objects.all(), pairs["customer_id"].unique().to_list(), *_SINCE))
     found = pl.DataFrame(rows, schema=_SINCE, orient="row")
     return found.join(pairs, on=list(_PAIR), how="semi")
 
@@ -240,7 +243,8 @@ def _refresh_chunk(
 ) -> MembershipReport:
     with transaction.atomic():
         lock_customers(ids)
-        frame = evaluate(stored_frames.read(ids), definitions)
+        wanted = rule_columns.of(definition.node for definition in definitions)
+        frame = evaluate(stored_frames.read(ids, wanted=wanted), definitions)
         keep = ["customer_id", *(d.column for d in definitions if d.slug in touched)]
         report = publish(frame.select(keep), cause=MembershipCause.EDIT)
         _tell(report.customer_ids, on_decided)

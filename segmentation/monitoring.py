@@ -2,7 +2,8 @@
 
 After each classification the champion's inputs and answers are set beside those of its training (segmentation/ml/
 drift.py). What a target's horizon has passed by is set beside what customers did since. Both are kept as ModelCheck
-rows, and an Alert is open while a figure is out of bounds. Retraining stays a person's or the schedule's decision.
+rows, and an Alert is open while a figure is out of bounds. Where the shop wants it, an alert starts a training too
+(segmentation/retraining.py).
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ import numpy as np
 import polars as pl
 from django.utils.translation import gettext as _
 
-from segmentation import alerts, bulk, outcomes, registry, targets
+from segmentation import alerts, bulk, outcomes, registry, retraining, targets
 from segmentation.ml import drift
 from segmentation.ml.schema import Frame, Prediction, TargetPrediction
 from segmentation.ml.schema import Target as Learned
-from segmentation.models import ModelCheck, ModelVersion, Score, Shop, Target
+from segmentation.models import ModelCheck, ModelVersion, Score, Shop, Target, TrainingRun
 
 # Fewer customers than this say nothing about a distribution or a promise.
 ENOUGH = 200
@@ -35,7 +36,7 @@ def reference(train: Frame, test: Prediction, learned: Sequence[Learned]) -> dic
 
 def check(features: pl.DataFrame, *, as_of: date, shop: Shop) -> list[ModelCheck]:
     """Check every champion after a classification as of `as_of`. features: a sample's stored features, by customer."""
-    wanted = targets.active()
+    wanted = targets.scored()
     found = []
     for slug, version in registry.champions(wanted).items():
         target = next(one for one in wanted if one.slug == slug)
@@ -51,7 +52,7 @@ def _answered(target: Learned, answer: TargetPrediction) -> pl.Series:
     """One column that stands for the answers: chance, expected value, or decided class."""
     if target.kind == "binary":
         return pl.Series("answer", answer.positive)
-    if target.kind == "value":
+    if target.kind in {"value", "effect"}:
         return pl.Series("answer", answer.mean)
     decided = (
         answer.decided if answer.decided is not None else np.asarray(answer.probabilities).argmax(axis=1)
@@ -96,20 +97,18 @@ def _tell_of_drift(made: ModelCheck) -> None:
     if made.answers is None or made.answers < drift.FAR:
         alerts.resolve(key)
         return
-    alerts.raise_once(
-        key,
-        _(
-            "“%(target)s”: the answers of version %(number)s are spread otherwise than when it was tested "
-            "(stability index %(index)s, from %(bound)s on worth a look). See its page for the features that moved, "
-            "and train again."
-        )
-        % {
-            "target": made.target.name,
-            "number": made.version.number,
-            "index": f"{made.answers:.2f}",
-            "bound": drift.FAR,
-        },
-    )
+    note = _(
+        "“%(target)s”: the answers of version %(number)s are spread otherwise than when it was tested "
+        "(stability index %(index)s, from %(bound)s on worth a look). See its page for the features that moved, "
+        "and train again."
+    ) % {
+        "target": made.target.name,
+        "number": made.version.number,
+        "index": f"{made.answers:.2f}",
+        "bound": drift.FAR,
+    }
+    alerts.raise_once(key, note)
+    retraining.after_alert(made.target, TrainingRun.Cause.DRIFT, note)
 
 
 def _due(as_of: date) -> list[ModelCheck]:
@@ -120,7 +119,7 @@ def _due(as_of: date) -> list[ModelCheck]:
     return [
         made
         for made in waiting.order_by("as_of")
-        if made.target.kind != Target.Kind.CATEGORY
+        if targets.is_behaviour(made.target)
         and made.as_of + timedelta(days=made.target.horizon_days) <= as_of
     ]
 
@@ -135,13 +134,11 @@ def _judge(made: ModelCheck, shop: Shop) -> None:
     if not reason:
         alerts.resolve(key)
         return
-    alerts.raise_once(
-        key,
-        _("“%(target)s”, answers of %(day)s by version %(number)s: %(reason)s")
-        % {
-            "target": made.target.name,
-            "day": made.as_of.isoformat(),
-            "number": made.version.number,
-            "reason": reason,
-        },
-    )
+    note = _("“%(target)s”, answers of %(day)s by version %(number)s: %(reason)s") % {
+        "target": made.target.name,
+        "day": made.as_of.isoformat(),
+        "number": made.version.number,
+        "reason": reason,
+    }
+    alerts.raise_once(key, note)
+    retraining.after_alert(made.target, TrainingRun.Cause.OUTCOME, note)

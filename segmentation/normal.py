@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from typing import Final
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
@@ -22,6 +23,8 @@ MAX_PRODUCT_ID = 128
 MAX_PRODUCT_NAME = 300
 MAX_CATEGORY = 200
 MAX_TEXT = 20_000
+MAX_CODE = 64
+MAX_CODES = 20
 MAX_QUANTITY = 10_000_000
 MAX_AMOUNT_MINOR = 10**12
 MAX_AMOUNT_DIGITS = 15
@@ -55,6 +58,18 @@ class NormalItem:
 
 
 @dataclass(frozen=True)
+class NormalCode:
+    """A discount code used with an order; `discount` is what it took off, in major units, where the source says."""
+
+    code: str
+    discount: Decimal | None = None
+
+
+# Of a change that says that its order has no code any more; one that is silent about codes takes none back.
+NO_CODES: Final = (NormalCode(""),)
+
+
+@dataclass(frozen=True)
 class NormalEvent:
     """One fact. Money in major units of `currency` (empty: the shop's), goods paid, discounts already off.
 
@@ -76,6 +91,7 @@ class NormalEvent:
     order_key: str = ""
     email: str = ""
     channel: str = ""
+    codes: tuple[NormalCode, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -200,6 +216,7 @@ def _key_problem(event: NormalEvent) -> str:
             (_("product name"), item.product_name[:MAX_PRODUCT_NAME], MAX_PRODUCT_NAME),
             (_("category"), item.category[:MAX_CATEGORY], MAX_CATEGORY),
         ]
+    fields += [(_("discount code"), code.code, MAX_CODE) for code in event.codes]
     return text_problem(fields)
 
 
@@ -212,7 +229,8 @@ def _number_problem(event: NormalEvent) -> str:
             }
     if sum(item.quantity for item in event.items) > MAX_UNITS or abs(event.source_version) > MAX_VERSION:
         return _("The quantities or the version are too large to be true.")
-    for amount in (event.amount, event.discount, *(item.amount for item in event.items)):
+    told = (*(item.amount for item in event.items), *(code.discount for code in event.codes))
+    for amount in (event.amount, event.discount, *told):
         if amount is None:
             continue
         if not amount.is_finite() or amount < 0:

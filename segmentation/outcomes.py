@@ -13,7 +13,7 @@ import polars as pl
 from django.db.models import Max, Min
 from django.utils.translation import gettext as _
 
-from segmentation import bulk, labels
+from segmentation import bulk, labels, target_settings
 from segmentation.ml import evaluation, metrics
 from segmentation.ml.evaluation import PRIMARY, Measure
 from segmentation.models import ModelVersion, ScoreHistory, Shop, Target
@@ -23,6 +23,9 @@ SAMPLE = 20_000
 ROUNDS = 200
 # A share or a total this far from what was said is worth a look, if more than chance.
 SHARE_OFF, TOTAL_OFF = 0.1, 0.25
+# Chances may be this much further from the truth than the test promised, if clearly so.
+CALIBRATION_OFF = 0.05
+ORDERED = (Target.Kind.VALUE_TIER, Target.Kind.NEXT_ORDER)
 _GIVEN = {"customer_id": pl.Int64, "value": pl.Float64, "label": pl.String}
 
 
@@ -35,7 +38,7 @@ def find(target: Target, version: ModelVersion, *, day: date, shop: Shop) -> dic
     if given.is_empty():
         return {}
     truth = _truth(given["customer_id"], target, version, day, shop)
-    if target.kind == Target.Kind.VALUE_TIER:
+    if target.kind in ORDERED:
         names = to_schema(target).classes
         known = np.isin(given["label"].to_numpy(), names)
         given, truth = given.filter(pl.Series(known)), truth[known]
@@ -66,6 +69,15 @@ def broken_promise(target: Target, version: ModelVersion, found: Mapping[str, An
             "they told customers apart worse than its test promised (%(metric)s %(now)s, promised %(then)s). "
             "Train again."
         ) % {"metric": primary, "now": f"{now['value']:.3f}", "then": f"{promised['value']:.3f}"}
+    return _dishonest(told.get("metrics", {}), found["metrics"])
+
+
+def _dishonest(promised: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    then, error = promised.get("calibration_error"), now.get("calibration_error")
+    if then and error and error["low"] > then["high"] + CALIBRATION_OFF:
+        return _(
+            "the chances they were given are %(now)s points off on average, the test promised %(then)s. Train again."
+        ) % {"now": f"{100 * error['value']:.0f}", "then": f"{100 * then['value']:.0f}"}
     return ""
 
 
@@ -73,6 +85,11 @@ def _level_off(target: Target, found: Mapping[str, Any]) -> str:
     expected, observed = found["expected"], found["observed"]
     if target.kind == Target.Kind.CHURN and abs(expected - observed) > SHARE_OFF:
         return _("%(expected)s were expected to stop buying, %(observed)s did. Train again.") % {
+            "expected": f"{expected:.0%}",
+            "observed": f"{observed:.0%}",
+        }
+    if target.kind in ORDERED and expected - observed > SHARE_OFF:
+        return _("%(expected)s of the classes should have been right, %(observed)s were. Train again.") % {
             "expected": f"{expected:.0%}",
             "observed": f"{observed:.0%}",
         }
@@ -113,6 +130,8 @@ def _truth(customers: pl.Series, target: Target, version: ModelVersion, day: dat
     )
     if target.kind == Target.Kind.CHURN:
         return found["churn"].to_numpy()
+    if target.kind == Target.Kind.NEXT_ORDER:
+        return labels.spans(found["next_order_days"].to_numpy(), target_settings.next_days(target))
     spend = found["spend_ahead"].to_numpy()
     if target.kind == Target.Kind.VALUE_TIER:
         return labels.tiers(spend, version.config.get("tier_cuts", {}).get(target.slug, ()))
@@ -131,7 +150,7 @@ def _asked(
             "log_loss": partial(metrics.log_loss, truth, both),
             "calibration_error": partial(metrics.calibration_error, truth, value),
         }
-    if target.kind == Target.Kind.VALUE_TIER:
+    if target.kind in ORDERED:
         names = to_schema(target).classes
         decided = np.array([names.index(label) for label in given["label"]], dtype=np.int64)
         # Of a class its chance is kept, so the mean is the share that should be right.

@@ -15,6 +15,8 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from segmentation import packed
+
 HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 TRAILER: Final = b"\xff\xff"
 BLOCK_BYTES: Final = 8 << 20
@@ -51,6 +53,37 @@ class _Field:
         return bool((self.lengths == self.content.shape[1]).all())
 
 
+@dataclass(frozen=True)
+class _Fixed:
+    """A column whose values all have one width. numbers: (n,) as sent."""
+
+    lengths: np.ndarray
+    numbers: np.ndarray
+
+    def part(self, start: int, end: int) -> _Field:
+        numbers = self.numbers[start:end]
+        return _Field(self.lengths[start:end], numbers.view(np.uint8).reshape(len(numbers), numbers.itemsize))
+
+
+@dataclass(frozen=True)
+class _Varying:
+    """A column of texts or bytes. joined: all of them, one behind the other; starts: (n + 1,) where each begins."""
+
+    lengths: np.ndarray
+    joined: np.ndarray
+    starts: np.ndarray
+
+    def part(self, start: int, end: int) -> _Field:
+        lengths, joined = self.lengths[start:end], self.joined[self.starts[start] : self.starts[end]]
+        counts = np.maximum(lengths, 0)
+        width = int(counts.max(initial=0))
+        if len(joined) == len(lengths) * width:
+            return _Field(lengths, joined.reshape(len(lengths), width))
+        content = np.zeros((len(lengths), width), dtype=np.uint8)
+        content[np.arange(width) < counts[:, None]] = joined
+        return _Field(lengths, content)
+
+
 def can_write(frame: pl.DataFrame, types: Mapping[str, str]) -> bool:
     """Whether the columns can be sent as the given PostgreSQL types without a value changing its meaning."""
     return all(
@@ -65,9 +98,11 @@ def blocks(frame: pl.DataFrame, types: Mapping[str, str]) -> Iterator[bytes]:
     """
     frame = frame.with_columns(pl.col(name).cast(KINDS[types[name]][0]) for name in frame.columns)
     yield HEADER
+    columns = [_column(column, types[column.name]) for column in frame]
     size = _rows_a_block(frame)
     for start in range(0, frame.height, size):
-        yield _block([_field(column, types[column.name]) for column in frame[start : start + size]])
+        end = min(start + size, frame.height)
+        yield _block([column.part(start, end) for column in columns])
     yield TRAILER
 
 
@@ -89,33 +124,31 @@ def _rows_a_block(frame: pl.DataFrame) -> int:
     return max(1, min(BLOCK_ROWS, BLOCK_BYTES // width))
 
 
-def _field(column: pl.Series, kind: str) -> _Field:
+def _column(column: pl.Series, kind: str) -> _Fixed | _Varying:
     wire = KINDS[kind][1]
     if wire is None:
         return _varying(column)
+    missing = column.null_count() > 0
     values = column.to_physical()
+    known = values.fill_null(value=False if kind == "boolean" else 0) if missing else values
+    numbers = known.to_numpy()
     if kind == "date":
-        values = values - _EPOCH_DAY
+        numbers = numbers - _EPOCH_DAY
     elif kind == "timestamp with time zone":
-        values = values - _EPOCH_MICROSECONDS
-    numbers = values.fill_null(value=False if kind == "boolean" else 0).to_numpy().astype(wire)
-    width = numbers.itemsize
-    lengths = np.where(column.is_null().to_numpy(), _NULL, width)
-    return _Field(lengths, numbers.view(np.uint8).reshape(len(column), width))
+        numbers = numbers - _EPOCH_MICROSECONDS
+    sent = numbers.astype(wire)
+    lengths = np.full(len(column), sent.itemsize)
+    if missing:
+        lengths[column.is_null().to_numpy()] = _NULL
+    return _Fixed(lengths, sent)
 
 
-def _varying(column: pl.Series) -> _Field:
-    binary = column.cast(pl.Binary)
-    sizes = binary.bin.size()
-    lengths = sizes.fill_null(_NULL).cast(pl.Int64).to_numpy()
-    counts = np.maximum(lengths, 0)
-    width = int(counts.max(initial=0))
-    joined = np.frombuffer(b"".join(binary.drop_nulls().to_list()), dtype=np.uint8)
-    if len(joined) == len(column) * width:
-        return _Field(lengths, joined.reshape(len(column), width))
-    content = np.zeros((len(column), width), dtype=np.uint8)
-    content[np.arange(width) < counts[:, None]] = joined
-    return _Field(lengths, content)
+def _varying(column: pl.Series) -> _Varying:
+    joined, starts = packed.joined(column.cast(pl.Binary))
+    lengths = np.diff(starts)
+    if column.null_count():
+        lengths[column.is_null().to_numpy()] = _NULL
+    return _Varying(lengths, joined, starts)
 
 
 def _block(fields: list[_Field]) -> bytes:

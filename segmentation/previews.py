@@ -8,26 +8,36 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final
 
 import numpy as np
 import polars as pl
 from django.db.models import Max, Min
+from django.utils import timezone
 
-from segmentation import bulk, campaigns, counts, memberships, segments, stored_frames
+from segmentation import bulk, campaigns, counts, memberships, rule_columns, segments, stored_frames
 from segmentation.batches import batches
+from segmentation.decisions import circumstances, re_entry
 from segmentation.decisions import policy as policies
+from segmentation.decisions.codes import GIVEN
 from segmentation.decisions.policy import Policy
 from segmentation.decisions.verdicts import Judged, Verdict, judge
-from segmentation.models import Campaign, Customer, Segment, ServicePriorityRule, Shop
+from segmentation.models import Campaign, Customer, Decision, Segment, ServicePriorityRule, Shop
+from segmentation.previews_beside import NOTHING_BESIDE, Beside, Gathered
+from segmentation.rule_columns import NOTHING, Wanted
 from segmentation.rules import compile as rules
 from segmentation.rules import language
 from segmentation.rules.language import Group, Node
 
 EXACT_UP_TO: Final = 20_000
 SAMPLE: Final = 10_000
+# While somebody types: about 200 ms at 20,000 customers a second (docs/performance.md).
+QUICK: Final = 4000
+# Counted to the last one when asked for: a few seconds.
+EXACT_LATER: Final = 100_000
 SHOWN: Final = 10
 _CHUNK: Final = 5000
 _IDS_AT_ONCE: Final = 1_000_000
@@ -46,6 +56,7 @@ class Reach:
     margin: int
     by_tier: Mapping[str, int]
     sample: tuple[tuple[int, str], ...]
+    beside: Beside = NOTHING_BESIDE
 
     @property
     def is_exact(self) -> bool:
@@ -64,6 +75,7 @@ class RuleReach:
     held_out: int
     no_consent: int
     outranked: int
+    not_now: int
     not_profiled: int
     cost_minor: int
 
@@ -95,7 +107,7 @@ class PriorityReach:
 
 
 @dataclass(frozen=True)
-class _Asked:
+class Asked:
     """Customers to look at, and how many they stand for."""
 
     ids: Sequence[int]
@@ -117,23 +129,48 @@ class _Asked:
         return max(1, math.ceil(_Z95 * error * self.total))
 
 
-def reach(rule: object = None, *, segment: Segment | None = None) -> Reach:
-    """Who fits a draft rule, a segment, or both together. Raises RuleError."""
-    node = _draft(rule, segment)
-    used = segments.definitions(language.segments_used(node))
-    predicts = language.uses_predictions(node) or any(
-        d.predicts for d in used if d.slug in language.segments_used(node)
-    )
-    asked = _asked()
+def reach(
+    rule: object = None, *, segment: Segment | None = None, quick: bool = False, beside: bool = False
+) -> Reach:
+    """Who fits a draft rule, a segment, or both together. Raises RuleError.
+
+    quick: at most QUICK customers are looked at. beside: also who else they are (previews_beside).
+    """
+    asked = whom_to_ask(QUICK, QUICK) if quick else whom_to_ask(EXACT_LATER, SAMPLE)
+    return _reach(draft(rule, segment), asked, beside=beside)
+
+
+def count_all(
+    rule: object, *, segment: Segment | None = None, on_part: Callable[[], None] = lambda: None
+) -> Reach:
+    """Who fits among all classified customers, however many: for a worker (exact_counts). on_part: after each part."""
+    everybody = list(stored_frames.classified().order_by("pk").values_list("pk", flat=True))
+    return _reach(draft(rule, segment), Asked(everybody, len(everybody)), on_part=on_part)
+
+
+def is_countable_now() -> bool:
+    """Whether few enough are classified to be counted while a request waits."""
+    return not stored_frames.classified().order_by("pk")[EXACT_LATER : EXACT_LATER + 1].exists()
+
+
+def _reach(
+    node: Node, asked: Asked, *, beside: bool = False, on_part: Callable[[], None] = lambda: None
+) -> Reach:
+    used = segments.definitions() if beside else segments.definitions(language.segments_used(node))
+    predicts = segments.predicts(node, used)
+    found = Gathered(used if beside else ())
     count = 0
     tiers: Counter[str] = Counter()
     sample: list[int] = []
-    for frame in _frames(asked):
+    for frame in frames_of(asked, rule_columns.of([node, *(definition.node for definition in used)])):
         evaluated = memberships.evaluate(frame, used)
-        ids = evaluated["customer_id"].filter(_mask(node, evaluated, predicts=predicts)).to_list()
+        fits = _mask(node, evaluated, predicts=predicts)
+        ids = evaluated["customer_id"].filter(fits).to_list()
         count += len(ids)
         sample += ids[: SHOWN - len(sample)]
         tiers.update(_tiers(ids))
+        found.add(evaluated, fits)
+        on_part()
     names = dict(Customer.objects.filter(pk__in=sample).values_list("pk", "reference"))
     return Reach(
         count=asked.scaled(count),
@@ -142,6 +179,7 @@ def reach(rule: object = None, *, segment: Segment | None = None) -> Reach:
         margin=asked.margin(count),
         by_tier={tier: asked.scaled(found) for tier, found in sorted(tiers.items())},
         sample=tuple((key, names[key]) for key in sample if key in names),
+        beside=found.beside() if beside else NOTHING_BESIDE,
     )
 
 
@@ -151,17 +189,17 @@ def campaign_reach(campaign: Campaign) -> CampaignReach:
     running = [other for other in campaigns.in_effect(today) if other.pk != campaign.pk]
     policy = policies.build([*running, campaign], [])
     own = [index for index, c in enumerate(policy.candidates) if c.campaign.id == campaign.pk]
-    asked = _asked()
+    asked = whom_to_ask()
     verdicts = {index: Counter[int]() for index in own}
     winners: Counter[str] = Counter()
-    for frame in _frames(asked):
-        judged = _judged(frame, policy)
+    for frame in frames_of(asked, rule_columns.of_policy(policy)):
+        found = judge_frame(frame, policy, counts=True)
         for index in own:
-            codes, counts = np.unique(judged.codes[:, index], return_counts=True)
+            codes, counts = np.unique(found.codes[:, index], return_counts=True)
             verdicts[index].update(dict(zip(codes.tolist(), counts.tolist(), strict=True)))
-        winners.update(_winners_over(judged, policy, own))
+        winners.update(_winners_over(found, policy, own))
     reached = tuple(_rule_reach(policy, index, verdicts[index], asked) for index in own)
-    gets = sum(found[Verdict.WON] for found in verdicts.values())
+    gets = sum(found[code] for found in verdicts.values() for code in GIVEN)
     return CampaignReach(
         total=asked.total,
         gets=asked.scaled(gets),
@@ -180,12 +218,12 @@ def priority_reach(rule: ServicePriorityRule) -> PriorityReach:
     with_rule = sorted([*others, rule], key=lambda one: (one.position, one.pk or 0))
     after = policies.build([], with_rule)
     before = policies.build([], sorted(others, key=lambda one: one.position))
-    asked = _asked()
+    asked = whom_to_ask()
     fits = 0
     moves: Counter[tuple[int, int]] = Counter()
     column = with_rule.index(rule)
-    for frame in _frames(asked):
-        now, then = _judged(frame, after), _judged(frame, before)
+    for frame in frames_of(asked, rule_columns.of_policy(after)):
+        now, then = judge_frame(frame, after), judge_frame(frame, before)
         answers = now.codes[:, column]
         fits += int(np.isin(answers, (Verdict.PRIORITY_SET, Verdict.PRIORITY_AFTER)).sum())
         moved = now.level != then.level
@@ -194,7 +232,8 @@ def priority_reach(rule: ServicePriorityRule) -> PriorityReach:
     return PriorityReach(asked.total, asked.scaled(fits), asked.margin(fits), scaled)
 
 
-def _draft(rule: object, segment: Segment | None) -> Node:
+def draft(rule: object, segment: Segment | None) -> Node:
+    """A draft rule, a segment, or both together. Raises RuleError."""
     parts: list[Node] = []
     if segment is not None:
         parts.append(language.parse({"field": f"segment.{segment.slug}", "op": "in"}))
@@ -203,17 +242,19 @@ def _draft(rule: object, segment: Segment | None) -> Node:
     return parts[0] if len(parts) == 1 else Group("all", tuple(parts))
 
 
-def _asked() -> _Asked:
+def whom_to_ask(most: int | None = None, wanted: int | None = None) -> Asked:
+    """Everybody, if that is at most `most`, else a sample of about `wanted`."""
+    most, wanted = most or EXACT_UP_TO, wanted or SAMPLE
     rows = stored_frames.classified()
-    everybody = list(rows.order_by("pk").values_list("pk", flat=True)[: EXACT_UP_TO + 1])
-    if len(everybody) <= EXACT_UP_TO:
-        return _Asked(everybody, len(everybody))
+    everybody = list(rows.order_by("pk").values_list("pk", flat=True)[: most + 1])
+    if len(everybody) <= most:
+        return Asked(everybody, len(everybody))
     total = counts.read().customers
-    drawn = list(_drawn(min(SAMPLE / max(total, 1), 1.0)))
+    drawn = list(_drawn(min(wanted / max(total, 1), 1.0)))
     people = bulk.values_in(Customer.objects.filter(merged_into=None), drawn, "pk", by="pk")
     there = [pk for (pk,) in people]
     picked = sorted(pk for (pk,) in bulk.values_in(rows, there, "pk", by="pk"))
-    return _Asked(picked, max(round(total * len(picked) / max(len(there), 1)), len(picked)))
+    return Asked(picked, max(round(total * len(picked) / max(len(there), 1)), len(picked)))
 
 
 def _drawn(share: float) -> Iterator[int]:
@@ -224,9 +265,9 @@ def _drawn(share: float) -> Iterator[int]:
         yield from ids[ids * np.uint64(_HASH) % np.uint64(_BITS) < share * _BITS].tolist()
 
 
-def _frames(asked: _Asked) -> Iterator[pl.DataFrame]:
+def frames_of(asked: Asked, wanted: Wanted = NOTHING) -> Iterator[pl.DataFrame]:
     for ids in batches(asked.ids, _CHUNK):
-        yield stored_frames.read(ids)
+        yield stored_frames.read(ids, wanted=wanted)
 
 
 def _mask(node: Node, frame: pl.DataFrame, *, predicts: bool) -> pl.Series:
@@ -240,15 +281,21 @@ def _tiers(ids: list[int]) -> Iterator[str]:
         yield from Customer.objects.filter(pk__in=ids[start : start + 1000]).values_list("tier", flat=True)
 
 
-def _judged(frame: pl.DataFrame, policy: Policy) -> Judged:
-    keys = dict(_holdout_keys(frame["customer_id"].to_list()))
+def judge_frame(frame: pl.DataFrame, policy: Policy, *, counts: bool = False) -> Judged:
+    """Whom a policy would give what now. counts: with what these customers had, and what else counts, nothing taken."""
+    ids = frame["customer_id"].to_list()
+    keys = dict(_holdout_keys(ids))
+    shop = Shop.get()
+    around = waiting = None
+    if counts:
+        had = re_entry.entries(ids, policy.candidates)
+        waiting = re_entry.waiting(ids, policy.candidates, had, as_of=shop.today() + timedelta(days=1))
+        around = circumstances.read(
+            ids, policy, shop=shop, today=shop.today(), now=timezone.now(), cause=Decision.Cause.BATCH
+        )
     evaluated = memberships.evaluate(frame, policy.definitions)
-    return judge(
-        evaluated,
-        policy,
-        today=Shop.get().today(),
-        keys=[keys[key] for key in frame["customer_id"].to_list()],
-    )
+    held = [keys[key] for key in ids]
+    return judge(evaluated, policy, today=shop.today(), keys=held, waiting=waiting, around=around)
 
 
 def _holdout_keys(ids: list[int]) -> Iterator[tuple[int, str]]:
@@ -268,16 +315,24 @@ def _winners_over(judged: Judged, policy: Policy, own: list[int]) -> dict[str, i
     return dict(found)
 
 
-def _rule_reach(policy: Policy, index: int, found: Mapping[int, int], asked: _Asked) -> RuleReach:
+def _rule_reach(policy: Policy, index: int, found: Mapping[int, int], asked: Asked) -> RuleReach:
     candidate = policy.candidates[index]
     cost = _cost(policy, candidate.offer.id)
 
     def count(*codes: Verdict) -> int:
         return sum(found.get(code, 0) for code in codes)
 
-    gets = asked.scaled(count(Verdict.WON))
+    gets = asked.scaled(count(*GIVEN))
     held_out = (Verdict.HELD_OUT_GLOBAL, Verdict.HELD_OUT_CAMPAIGN)
-    fitting = (Verdict.WON, Verdict.OUTRANKED, Verdict.NO_CONSENT, Verdict.OFFER_INACTIVE, *held_out)
+    unfit = {Verdict.RULE_FALSE, Verdict.NOT_PROFILED, Verdict.UNREADABLE, Verdict.KEPT}
+    fitting = tuple(code for code in Verdict if code not in unfit)
+    now = (
+        Verdict.NOT_TRIGGERED,
+        Verdict.CAPPED,
+        Verdict.OUTSIDE_HOURS,
+        Verdict.RE_ENTRY_WAIT,
+        Verdict.CUSTOMER_LIMIT,
+    )
     return RuleReach(
         rule_id=candidate.rule_id,
         name=candidate.name,
@@ -285,8 +340,9 @@ def _rule_reach(policy: Policy, index: int, found: Mapping[int, int], asked: _As
         fits=asked.scaled(count(*fitting)),
         gets=gets,
         held_out=asked.scaled(count(*held_out)),
-        no_consent=asked.scaled(count(Verdict.NO_CONSENT)),
-        outranked=asked.scaled(count(Verdict.OUTRANKED)),
+        no_consent=asked.scaled(count(Verdict.NO_CONSENT, Verdict.SUPPRESSED)),
+        outranked=asked.scaled(count(Verdict.OUTRANKED, Verdict.EXCLUDED, Verdict.NOT_CHOSEN)),
+        not_now=asked.scaled(count(*now)),
         not_profiled=asked.scaled(count(Verdict.NOT_PROFILED)),
         cost_minor=gets * cost,
     )

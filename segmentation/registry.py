@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import Max, Q, QuerySet
@@ -22,46 +22,11 @@ from segmentation.models import (
     TrainingRun,
 )
 
-Verdict = Literal["first", "better", "not_worse", "worse", "fails_baselines", "unknown", "serving"]
 REGISTER_ATTEMPTS = 5
-BASELINES = ("btyd", "logistic", "lightgbm")
-# The name under which an evaluation keeps the figures of the champion of its time.
-CHAMPION = "champion"
-# How much of a metric may be lost by chance alone before a challenger counts as worse.
-MARGIN = {"auc": 0.005}
-DEFAULT_MARGIN = 0.01
 
 
 class RegistryError(Exception):
     """A move the registry refuses; the message says why."""
-
-
-@dataclass(frozen=True)
-class Paired:
-    """The challenger's metric minus the other's, over the same bootstrap draws of customers (95 %)."""
-
-    other: str
-    metric: str
-    difference: float
-    lower: float
-    upper: float
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Whether a version should serve a target. `reason` is a sentence for staff."""
-
-    target: Target
-    version: ModelVersion
-    champion: ModelVersion | None
-    verdict: Verdict
-    reason: str
-    paired: Paired | None = None
-    baselines: tuple[Paired, ...] = ()
-
-    @property
-    def promotes(self) -> bool:
-        return self.verdict in {"first", "better"}
 
 
 @dataclass(frozen=True)
@@ -110,39 +75,17 @@ def champions(targets: Sequence[Target]) -> dict[str, ModelVersion]:
     return {slot.target.slug: slot.champion for slot in slots if slot.champion is not None}
 
 
-def compare(target: Target, version: ModelVersion) -> Comparison:
-    """Judge `version` by what its evaluation stored: baselines, and the champion on the same rows."""
-    if version.artifact_deleted_at is not None:
-        return Comparison(target, version, champion(target), "unknown", _file_is_gone(version))
-    evaluation = version.evaluation.get(target.slug) or {}
-    baselines = tuple(paired for name in BASELINES if (paired := _paired(evaluation, name)))
-    current = champion(target)
-    if current is None:
-        return _first(target, version, baselines)
-    if current.pk == version.pk:
-        reason = _("Version %(number)s serves “%(target)s” now.") % {
-            "number": version.number,
-            "target": target.name,
-        }
-        return Comparison(target, version, current, "serving", reason, baselines=baselines)
-    paired = _from_champion(version, evaluation, current)
-    if paired is None:
-        reason = evaluation.get("champion_unknown") or _(
-            "It was not compared with the present champion on the same customers. Train again to compare."
-        )
-        return Comparison(target, version, current, "unknown", reason, baselines=baselines)
-    return _against(target, version, current, paired, baselines)
-
-
-def promote(target: Target, version: ModelVersion, *, by: Any = None, reason: str = "") -> Promotion:
+def promote(
+    target: Target, version: ModelVersion, *, by: Any = None, reason: str = "", classify: bool = True
+) -> Promotion:
     """Let `version` serve the target from now on; the old champion stays in the history.
 
-    A move made by a person classifies everybody, so that no page shows the scores of the champion before. What
-    policy promotes after a training waits for the next classification.
+    A move made by a person classifies everybody unless they say otherwise, so that no page shows the scores of the
+    champion before. What policy promotes after a training waits for the next classification.
     """
     _require_serves(target, version)
     if version.artifact_deleted_at is not None:
-        raise RegistryError(_file_is_gone(version))
+        raise RegistryError(file_is_gone(version))
     with transaction.atomic():
         slot = _locked_slot(target)
         if slot.champion_id == version.pk:
@@ -151,7 +94,8 @@ def promote(target: Target, version: ModelVersion, *, by: Any = None, reason: st
                 % {"number": version.number, "target": target.name}
             )
         promotion = _move(slot, version, by=by, reason=reason, is_rollback=False)
-    _classify_everybody(by)
+    if classify:
+        _classify_everybody(by)
     return promotion
 
 
@@ -186,28 +130,6 @@ def previous_champion(target: Target) -> ModelVersion | None:
     return _previous(slot) if slot else None
 
 
-def promote_by_policy(
-    version: ModelVersion, targets: Sequence[Target], *, simpler: Mapping[str, ModelVersion] | None = None
-) -> list[Comparison]:
-    """Compare for each target and promote where the policy says so; the rest stays challenger with the reason.
-
-    simpler: baselines of the same training by name. Where there is no champion yet and one of them is clearly
-    better than `version`, it serves instead, so that a shop's first training always gives scores.
-    """
-    comparisons = []
-    for target in targets:
-        comparison = compare(target, version)
-        if comparison.promotes:
-            promote(target, version, reason=comparison.reason)
-        elif comparison.verdict == "fails_baselines":
-            best = min(comparison.baselines, key=lambda paired: paired.difference)
-            instead = (simpler or {}).get(best.other)
-            if instead is not None:
-                promote(target, instead, reason=comparison.reason)
-        comparisons.append(comparison)
-    return comparisons
-
-
 def promotion_diff(target: Target, version: ModelVersion) -> Mapping[str, Any] | None:
     """Who would change class (or by how much the total would) if `version` replaced the present champion.
 
@@ -219,6 +141,13 @@ def promotion_diff(target: Target, version: ModelVersion) -> Mapping[str, Any] |
         return None
     diff: Mapping[str, Any] | None = found.get("promotion_diff")
     return diff
+
+
+def file_is_gone(version: ModelVersion) -> str:
+    return _(
+        "The model file of version %(number)s was deleted because it never served. Its figures stay; "
+        "train again for a model like it."
+    ) % {"number": version.number}
 
 
 def _store(new: NewVersion) -> ModelVersion:
@@ -249,90 +178,12 @@ def _store(new: NewVersion) -> ModelVersion:
     return version
 
 
-def _paired(evaluation: Mapping[str, Any], other: str) -> Paired | None:
-    """The stored difference in the primary metric from `other`, or None where there is none."""
-    metric = evaluation.get("primary", "")
-    stored = evaluation.get("differences", {}).get(other, {}).get(metric)
-    if stored is None:
-        return None
-    return Paired(other, metric, float(stored["value"]), float(stored["low"]), float(stored["high"]))
-
-
-def _from_champion(
-    version: ModelVersion, evaluation: Mapping[str, Any], current: ModelVersion
-) -> Paired | None:
-    """The difference from the champion on the same customers, where both were judged together."""
-    if evaluation.get("champion_version") == current.pk:
-        return _paired(evaluation, CHAMPION)
-    if version.training_run_id is not None and current.training_run_id == version.training_run_id:
-        return _paired(evaluation, current.algorithm)
-    return None
-
-
-def _first(target: Target, version: ModelVersion, baselines: tuple[Paired, ...]) -> Comparison:
-    """Without a champion a version serves unless it is clearly worse than something simpler."""
-    lost = [paired for paired in baselines if paired.upper < 0]
-    if lost:
-        worst = min(lost, key=lambda paired: paired.difference)
-        reason = _(
-            "It ranks clearly below the baseline %(baseline)s: %(metric)s %(difference)s (%(lower)s to %(upper)s)."
-        ) % (_words(worst) | {"baseline": worst.other})
-        return Comparison(target, version, None, "fails_baselines", reason, baselines=baselines)
-    reason = _("The first model of “%(target)s”, and none of the baselines is clearly better.") % {
-        "target": target.name
-    }
-    return Comparison(target, version, None, "first", reason, baselines=baselines)
-
-
-def _against(
-    target: Target,
-    version: ModelVersion,
-    current: ModelVersion,
-    paired: Paired,
-    baselines: tuple[Paired, ...],
-) -> Comparison:
-    verdict, sentence = _judge(paired)
-    reason = sentence % (_words(paired) | {"number": current.number})
-    return Comparison(target, version, current, verdict, reason, paired=paired, baselines=baselines)
-
-
-def _judge(paired: Paired) -> tuple[Verdict, str]:
-    margin = MARGIN.get(paired.metric, DEFAULT_MARGIN)
-    if paired.difference > 0 and paired.lower >= -margin:
-        return "better", _(
-            "Better than version %(number)s on the same customers: %(metric)s %(difference)s (%(lower)s to %(upper)s)."
-        )
-    if paired.upper < 0 or paired.difference < -margin:
-        return "worse", _(
-            "Worse than version %(number)s on the same customers: %(metric)s %(difference)s (%(lower)s to %(upper)s)."
-        )
-    return "not_worse", _(
-        "No clear gain over version %(number)s: %(metric)s %(difference)s (%(lower)s to %(upper)s)."
-    )
-
-
-def _words(paired: Paired) -> dict[str, Any]:
-    return {
-        "metric": paired.metric,
-        "difference": f"{paired.difference:+.3f}",
-        "lower": f"{paired.lower:+.3f}",
-        "upper": f"{paired.upper:+.3f}",
-    }
-
-
 def _classify_everybody(by: Any) -> None:
     if by is not None:
         # Scoring reads champions from here, so it is imported late.
         from segmentation import scoring_runs
 
         scoring_runs.start(requested_by=by)
-
-
-def _file_is_gone(version: ModelVersion) -> str:
-    return _(
-        "The model file of version %(number)s was deleted because it never served. Its figures stay; "
-        "train again for a model like it."
-    ) % {"number": version.number}
 
 
 def _require_serves(target: Target, version: ModelVersion) -> None:

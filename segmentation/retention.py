@@ -19,9 +19,9 @@ from segmentation.models import Decision, InputSnapshot, ModelVersion, StoredFil
 DECISION_DAYS = 400
 # A training leaves some megabytes behind, mostly of models that will never serve.
 MODEL_DAYS = 30
-# Uploaded files and rejected lines are personal data in the clear.
+# Uploaded files, rejected lines and predictions of evaluations are personal data in the clear.
 FILE_DAYS = 7
-FILE_FOLDERS = ("uploads", "imports")
+FILE_FOLDERS = ("uploads", "imports", "evaluations")
 BATCH = 2000
 
 

@@ -38,6 +38,11 @@ def find(family: Sequence[Target], material: Material) -> Rival:
     return Rival(answers, version_ids, unknown)
 
 
+def events_read(family: Sequence[Target]) -> int:
+    """How many of each customer's newest events the champions answer from; 0 where none of them reads any."""
+    return max([0, *(v.config.get("reads_events", 0) for v in registry.champions(family).values())])
+
+
 def changes(
     slug: str, answer: TargetPrediction, rival: Rival, classes: Sequence[str]
 ) -> dict[str, Any] | None:

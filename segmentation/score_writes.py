@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import Final
 
 import numpy as np
 import polars as pl
 
-from segmentation import bulk, targets
-from segmentation.models import ModelVersion, Score, ScoreHistory, Shop, Target
+from segmentation import bulk, packed, targets
+from segmentation.models import Customer, ModelVersion, Score, ScoreHistory, Shop, Target
 from segmentation.serving import NO_MODEL, NOT_PROFILED, Answers
 from segmentation.stages import stage
 
@@ -47,10 +47,11 @@ def write_scores(keys: pl.DataFrame, answers: Sequence[Answers], *, as_of: date)
         return 0
     scores = pl.concat(given)
     _write_history(scores, answers, as_of=as_of)
-    refused = pl.col("abstain_reason") == NOT_PROFILED
-    written = bulk.insert(Score, COLUMNS, scores.filter(~refused), on_conflict=NEWER)
+    refused = scores["abstain_reason"] == NOT_PROFILED
+    if not refused.any():
+        return bulk.insert(Score, COLUMNS, scores, on_conflict=NEWER)
     bulk.delete(Score, ("customer_id", "target_id"), scores.filter(refused))
-    return written
+    return bulk.insert(Score, COLUMNS, scores.filter(~refused), on_conflict=NEWER)
 
 
 def headlines(
@@ -74,9 +75,20 @@ def headlines(
     )
 
 
+def note_new_tiers(stored: pl.DataFrame, headlines: pl.DataFrame, *, at: datetime) -> pl.Series:
+    """Ids of customers whose tier is another than before; `at` is kept with those who had been scored before.
+
+    stored: id, tier and scored_as_of from before this scoring. headlines: their rows in the same order.
+    """
+    differs = headlines["tier"] != stored["tier"]
+    moved = stored.filter(differs & stored["scored_as_of"].is_not_null())["id"]
+    bulk.update(Customer, ("id", "tier_changed_at"), [(key, at) for key in moved])
+    return stored["id"].filter(differs)
+
+
 def abstain_reasons(answers: Sequence[Answers], count: int) -> list[str]:
     """(n,) why a customer has no score of behaviour at all; "" where some target has one."""
-    behaviour = [answer for answer in answers if answer.serving.target.kind != Target.Kind.CATEGORY]
+    behaviour = [answer for answer in answers if targets.is_behaviour(answer.serving.target)]
     if not behaviour:
         return [NO_MODEL] * count
     scored = np.any([answer.abstained == "" for answer in behaviour], axis=0)
@@ -101,7 +113,7 @@ def _scores(keys: pl.DataFrame, answer: Answers, version: ModelVersion, as_of: d
             )
         ),
         _label(answer).alias("label"),
-        pl.Series("probabilities", _packed(answer), dtype=pl.Binary),
+        _packed(answer).alias("probabilities"),
         pl.Series("abstain_reason", answer.abstained.tolist(), dtype=pl.String),
     )
 
@@ -118,9 +130,9 @@ def _write_history(scores: pl.DataFrame, answers: Sequence[Answers], *, as_of: d
 
 def _labels_before(scored: pl.DataFrame, target_ids: Sequence[int]) -> pl.DataFrame:
     """customer_id, target_id and label of the stored scores."""
-    stored = Score.objects.filter(target__in=target_ids)
-    ids = scored["customer_id"].unique().sort().to_list()
-    rows = list(bulk.values_in(stored, ids, *_LABEL))
+    ids = sorted(set(scored["customer_id"].to_list()))
+    wanted = set(target_ids)
+    rows = [row for row in bulk.values_in(Score.objects.all(), ids, *_LABEL) if row[1] in wanted]
     return pl.DataFrame(rows, schema=_LABEL, orient="row")
 
 
@@ -138,7 +150,7 @@ def _first_of_each_kind(answers: Sequence[Answers], shop: Shop) -> dict[str, pl.
 
 def _headline(answer: Answers, shop: Shop) -> pl.Series:
     if targets.is_class_target(answer.serving.target):
-        return _label(answer)
+        return pl.Series(answer.in_force.tolist(), dtype=pl.String)
     if answer.serving.target.kind == Target.Kind.FUTURE_VALUE:
         return _figures(np.round(answer.value * shop.minor_per_major)).cast(pl.Int64)
     return _figures(answer.value)
@@ -146,21 +158,15 @@ def _headline(answer: Answers, shop: Shop) -> pl.Series:
 
 def _label(answer: Answers) -> pl.Series:
     """(n,) the decided class in words, "" without a score."""
-    words = np.array([*answer.serving.classes, ""], dtype=object)
-    return pl.Series(words[answer.label], dtype=pl.String)
+    return pl.Series(answer.decided, dtype=pl.String)
 
 
-def _packed(answer: Answers) -> list[bytes | None]:
+def _packed(answer: Answers) -> pl.Series:
     """Class probabilities as little-endian float64, as Score promises."""
     found = answer.probabilities
     if found is None:
-        return [None] * len(answer.value)
-    little = np.ascontiguousarray(found, dtype="<f8")
-    data, size = little.tobytes(), little.shape[1] * little.itemsize
-    return [
-        None if index < 0 else data[i * size : (i + 1) * size]
-        for i, index in enumerate(answer.label.tolist())
-    ]
+        return pl.repeat(None, len(answer.value), dtype=pl.Binary, eager=True)
+    return packed.pack(found.astype("<f8", copy=False), answer.label >= 0)
 
 
 def _figures(values: np.ndarray) -> pl.Series:

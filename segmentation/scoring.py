@@ -10,18 +10,31 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 import structlog
 from django.db import transaction
 from django.db.models.functions import Now
+from django.utils import timezone
 
-from segmentation import bulk, consents, frames, in_force, leases, order_facts, score_writes, serving
+from segmentation import (
+    bulk,
+    consents,
+    frames,
+    in_force,
+    leases,
+    order_facts,
+    overrides,
+    rule_columns,
+    score_writes,
+    serving,
+)
+from segmentation.columns import Field
+from segmentation.features import customer_rows
 from segmentation.jobs import Job, enqueue
 from segmentation.models import (
-    Customer,
     CustomerFeatures,
     Decision,
     DueCustomer,
@@ -37,10 +50,25 @@ from segmentation.stages import stage
 
 if TYPE_CHECKING:
     from segmentation.features.context_data import ContextData
+    from segmentation.ml.sequences import Sequences
 
 log = structlog.get_logger(__name__)
 RETRY_AFTER = timedelta(seconds=30)
 CONTEXT_DAYS = 35
+# So many due customers are scored together.
+BATCH = 200
+# Of a customer's row before a scoring: whether the inputs are those that were read, what lists show and decisions ask.
+STORED = (
+    Field("id", "int8"),
+    Field("input_version", "int8"),
+    Field("scored_as_of", "date", nullable=True),
+    Field("tier", "text"),
+    Field("reference", "text"),
+    Field("holdout_key", "text"),
+    Field("current_offer_id", "int8", nullable=True),
+    Field("priority", "int2"),
+    Field("time_zone", "text"),
+)
 
 
 @dataclass(frozen=True)
@@ -135,8 +163,12 @@ def frame_for(ids: Sequence[int], pinned: Pinned) -> pl.DataFrame:
 
 def compute(ids: Sequence[int], pinned: Pinned) -> Computed:
     """Read events and work everything out; writes nothing."""
-    from segmentation.features import catalogue, store
+    from segmentation.features import catalogue, sequences, store
     from segmentation.features.compute import compute as compute_features
+
+    def newest_events(count: int) -> Sequences:
+        ids = customers["customer_id"]
+        return sequences.build(events, pinned.as_of, pinned.numbers, customers=ids, newest=count)
 
     customers, selection = store.read_people(ids, as_of=pinned.as_of, shop=pinned.shop)
     events = store.read_events(selection, as_of=pinned.as_of, shop=pinned.shop)
@@ -149,10 +181,20 @@ def compute(ids: Sequence[int], pinned: Pinned) -> Computed:
         profiled=known["is_profiled"].to_numpy(),
         outside=order_facts.outside_population(known, as_of=pinned.as_of, shop=pinned.shop),
         catalogue_version=catalogue.CATALOGUE_VERSION,
+        newest_events=newest_events,
+        orders=known["orders"].to_numpy(),
+    )
+    answers = overrides.apply(
+        answers,
+        customers["customer_id"].to_list(),
+        selection.absorbed,
+        profiled=known["is_profiled"].to_numpy(),
     )
     frame = frames.decision_frame(
         features=features, customers=customers, facts=known, answers=answers, consent=consent
     )
+    asked = rule_columns.wanted(pinned.as_of - timedelta(days=1))
+    frame = rule_columns.add(frame, asked, events=lambda: events, as_of=pinned.as_of, shop=pinned.shop)
     return Computed(pinned, frame, features, known, answers)
 
 
@@ -187,41 +229,42 @@ def _write(computed: Computed, *, cause: int, on_decided: OnDecided | None) -> S
     from segmentation.features import store
 
     pinned = computed.pinned
-    stored = _lock(computed.frame["customer_id"].to_list())
+    stored = _lock(computed.frame["customer_id"])
     fresh = _fresh_rows(computed, stored)
-    stale = computed.frame["customer_id"].filter(pl.Series(~fresh))
-    kept = computed if fresh.all() else computed.keep(np.flatnonzero(fresh))
+    stale = computed.frame["customer_id"].to_numpy()[~fresh].tolist()
+    kept = computed
+    if stale:
+        kept, stored = computed.keep(np.flatnonzero(fresh)), stored.filter(pl.Series(fresh))
     ids = kept.frame["customer_id"].to_list()
     if not ids:
-        return ScoredReport(stale=tuple(stale.to_list()))
-    grow = 0 if cause == Decision.Cause.EVENT else 1
-    frame = kept.frame.with_columns(pl.col("input_version") + grow)
-    keys = frame.select("customer_id", "input_version")
+        return ScoredReport(stale=tuple(stale))
+    frame = kept.frame
+    if cause != Decision.Cause.EVENT:
+        frame = frame.with_columns(pl.col("input_version") + 1)
+    keys = pl.DataFrame([frame["customer_id"], frame["input_version"]])
     headlines = score_writes.headlines(kept.facts, keys, kept.answers, as_of=pinned.as_of, shop=pinned.shop)
     store.write_features(
         kept.features,
         as_of=pinned.as_of,
         context=pinned.context,
-        input_versions=dict(keys.iter_rows()),
+        input_versions=keys["input_version"],
     )
     score_writes.write_scores(keys, kept.answers, as_of=pinned.as_of)
     moved = memberships.publish(frame, cause=_membership_cause(cause)).customer_ids
-    people = decisions.people((key, *stored[key][-len(decisions.PEOPLE) + 1 :]) for key in ids)
+    people = decisions.people(stored)
     decided = decisions.decide(frame, as_of=pinned.as_of, cause=cause, headlines=headlines, people=people)
-    if on_decided is not None:
-        tiers = headlines["tier"].to_list()
-        regraded = {key for key, tier in zip(ids, tiers, strict=True) if tier != stored[key].tier}
-        if news := _news(moved | regraded, decided.ids()):
-            on_decided(news)
+    regraded = score_writes.note_new_tiers(stored, headlines, at=timezone.now())
+    if on_decided is not None and (news := _news(moved | set(regraded), decided.ids())):
+        on_decided(news)
     abstained = int((headlines["abstain_reason"] != "").sum())
-    return ScoredReport(tuple(ids), tuple(stale.to_list()), len(decided), abstained)
+    return ScoredReport(tuple(ids), tuple(stale), len(decided), abstained)
 
 
 def _news(changed: Iterable[int], decided: Mapping[int, int]) -> list[News]:
     return [News(key, decided.get(key)) for key in sorted({*changed, *decided})]
 
 
-def rescore_due(*, limit: int = 200, on_decided: OnDecided | None = None) -> int:
+def rescore_due(*, limit: int = BATCH, on_decided: OnDecided | None = None) -> int:
     """Score customers whose inputs changed; returns how many due rows were taken (0: nothing is due).
 
     Whoever was tried before without success is taken alone: one that kills its worker is parked after its attempts
@@ -306,51 +349,34 @@ def _requeue(rows: Sequence[DueCustomer]) -> None:
         enqueue(Job.RESCORE_DUE)
 
 
-# Always by id: two writers with the same customers wait for each other instead of locking up. Who was merged since
-# the events were read is no longer scored.
-_SCORED = Customer.objects.filter(merged_into__isnull=True).select_for_update().order_by("pk")
-
-
-class _Stored(NamedTuple):
-    """A customer's row before this scoring; what decisions ask of it comes last (see decisions.PEOPLE)."""
-
-    input_version: int
-    scored_as_of: date | None
-    tier: str
-    reference: str
-    holdout_key: str
-    current_offer_id: int | None
-    priority: int
-
-
 @stage("lock")
-def _lock(keys: Sequence[int]) -> dict[int, _Stored]:
-    found = bulk.values_in(_SCORED, sorted(keys), "pk", *_Stored._fields, by="pk")
-    return {key: _Stored(*row) for key, *row in found}
+def _lock(ids: pl.Series) -> pl.DataFrame:
+    """Hold the customers' rows, and what they are before this scoring: STORED, row by row in the order of `ids`; null
+    where the customer is no longer scored (merged since the events were read)."""
+    stored = customer_rows.locked(STORED, ids.to_list())
+    if stored["id"].equals(ids):
+        return stored
+    return pl.DataFrame({"id": ids}).join(stored, on="id", how="left", maintain_order="left")
 
 
-def _fresh_rows(computed: Computed, stored: Mapping[int, _Stored]) -> np.ndarray:
+def _fresh_rows(computed: Computed, stored: pl.DataFrame) -> np.ndarray:
     """(n,) True where the customer's inputs are those that were read and nothing newer is stored."""
-    keys = computed.frame["customer_id"].to_list()
     pinned = computed.pinned
-    ahead = [
-        key for key, row in stored.items() if row.scored_as_of is not None and row.scored_as_of > pinned.as_of
-    ]
-    rewound = _forget_other_clock(ahead, stored, ceiling=max(pinned.as_of, pinned.shop.scoring_as_of()))
-    newer = set(ahead) - rewound
-    read = computed.frame["input_version"].to_list()
-    return np.array(
-        [
-            key not in newer and key in stored and stored[key].input_version == version
-            for key, version in zip(keys, read, strict=True)
-        ],
-        dtype=bool,
+    equal = stored["input_version"] == computed.frame["input_version"]
+    same = (equal.fill_null(False) if equal.null_count() else equal).to_numpy()
+    is_ahead = stored["scored_as_of"] > pinned.as_of
+    if not is_ahead.any():
+        return same
+    ahead = stored.filter(is_ahead)
+    newer = set(ahead["id"]) - _forget_other_clock(
+        ahead, ceiling=max(pinned.as_of, pinned.shop.scoring_as_of())
     )
+    return same & ~stored["id"].is_in(sorted(newer)).to_numpy()
 
 
-def _forget_other_clock(ahead: Sequence[int], stored: Mapping[int, _Stored], *, ceiling: date) -> set[int]:
+def _forget_other_clock(ahead: pl.DataFrame, *, ceiling: date) -> set[int]:
     """Results from days that the shop has not reached (its day was set back) are no newer results: drop them."""
-    rewound = [key for key in ahead if (stored[key].scored_as_of or ceiling) > ceiling]
+    rewound = ahead.filter(pl.col("scored_as_of") > ceiling)["id"].to_list()
     for model in (Score, CustomerFeatures):
         bulk.delete(model, ("customer_id",), [(key,) for key in rewound])
     return set(rewound)
@@ -359,8 +385,11 @@ def _forget_other_clock(ahead: Sequence[int], stored: Mapping[int, _Stored], *, 
 def _rows_of(answer: serving.Answers, rows: np.ndarray) -> serving.Answers:
     names = ("value", "median", "lower", "upper", "label", "abstained")
     picked: dict[str, Any] = {name: getattr(answer, name)[rows] for name in names}
-    found = answer.probabilities
-    return replace(answer, **picked, probabilities=None if found is None else found[rows])
+    picked |= {
+        name: None if (found := getattr(answer, name)) is None else found[rows]
+        for name in ("probabilities", "said")
+    }
+    return replace(answer, **picked)
 
 
 def _membership_cause(cause: int) -> int:

@@ -15,6 +15,7 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
 from segmentation import counts, leases, locks, memberships, serving
+from segmentation.features import customer_rows
 from segmentation.jobs import Job, enqueue
 from segmentation.locks import commit_later
 from segmentation.models import (
@@ -123,7 +124,7 @@ def cancel(run: ScoringRun, by: Any = None) -> bool:
 
 def finish(run_id: int) -> None:
     """Close a run whose shards are all over: counts for staff, and what failed. Safe to call again."""
-    from segmentation import monitoring
+    from segmentation import choices, monitoring, suggestions
     from segmentation.features import portrait
 
     run = ScoringRun.objects.filter(pk=run_id, state=ScoringRun.State.RUNNING).first()
@@ -146,9 +147,11 @@ def finish(run_id: int) -> None:
         finished_at=Now(),
     )
     # Last, since a run is over without them.
+    choices.refresh_all()
     sample = portrait.sample(run.as_of)
     portrait.refresh(sample, as_of=run.as_of)
     monitoring.check(sample, as_of=run.as_of, shop=Shop.get())
+    suggestions.refresh_all(as_of=run.as_of, shop=Shop.get())
 
 
 def progress(run: ScoringRun) -> float:
@@ -286,8 +289,9 @@ def _cursor_to(shard: ScoringShard, last_id: int, count: int) -> Callable[[Score
 
 
 def _next_ids(shard: ScoringShard) -> list[int]:
-    rest = Customer.objects.filter(pk__gt=shard.cursor, pk__lte=shard.last_id, merged_into__isnull=True)
-    return list(rest.order_by("pk").values_list("pk", flat=True)[: CHUNK[connection.vendor]])
+    return customer_rows.survivors(
+        after=shard.cursor, last=shard.last_id, limit=CHUNK[connection.vendor]
+    ).to_list()
 
 
 def _done_share(shard: ScoringShard) -> float:

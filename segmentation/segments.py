@@ -25,7 +25,8 @@ from segmentation.models import (
 from segmentation.rules import fields as rule_fields
 from segmentation.rules import language
 from segmentation.rules.fields import RuleField
-from segmentation.rules.language import Node, RuleError
+from segmentation.rules.language import Condition, Group, Node, RuleError
+from segmentation.rules.operators import FieldType, operator
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +39,19 @@ class SegmentInUse(Exception):
         super().__init__(
             _("“%(segment)s” is used by %(users)s. Change those first.")
             % {"segment": segment.name, "users": ", ".join(users)}
+        )
+
+
+class EditedMeanwhile(Exception):
+    """Somebody else saved the segment's rule after this person had opened it; nothing was saved."""
+
+    def __init__(self, version: SegmentVersion) -> None:
+        self.version = version
+        super().__init__(
+            _(
+                "%(who)s saved version %(number)d of this rule while you were editing. Your rule was not saved."
+            )
+            % {"who": version.created_by or _("Somebody"), "number": version.number}
         )
 
 
@@ -74,28 +88,64 @@ def validate(rule: object, *, slug: str, fields: Mapping[str, RuleField] | None 
     return node
 
 
-def save_rule(segment: Segment, rule: object, *, by: Any = None) -> SegmentVersion:
+def save_rule(
+    segment: Segment,
+    rule: object,
+    *,
+    by: Any = None,
+    opened: int | None = None,
+    restores: int | None = None,
+) -> SegmentVersion:
     """Store the rule as the segment's new version and have its members refreshed; unchanged rules add nothing.
 
-    Raises RuleError.
+    opened: the number of the version that the person edited; another one by now raises EditedMeanwhile.
+    restores: the number of the older version that this is. Raises RuleError.
     """
     with transaction.atomic():
-        list(Segment.objects.select_for_update().order_by("pk").values_list("pk", flat=True))
-        canonical = language.to_json(validate(rule, slug=segment.slug))
-        current = SegmentVersion.objects.filter(pk=segment.version_id).first() if segment.version_id else None
+        locked = dict(Segment.objects.select_for_update().order_by("pk").values_list("pk", "version"))
+        node = validate(rule, slug=segment.slug)
+        canonical = language.to_json(node)
+        number = locked.get(segment.pk)
+        versions = SegmentVersion.objects.select_related("created_by")
+        current = versions.filter(pk=number).first() if number else None
         if current is not None and current.rule == canonical:
             return current
+        if opened is not None and current is not None and current.number != opened:
+            raise EditedMeanwhile(current)
         newest = segment.versions.aggregate(newest=Max("number"))["newest"] or 0
         author = by if getattr(by, "is_authenticated", False) else None
         version = SegmentVersion.objects.create(
-            segment=segment, number=newest + 1, rule=canonical, created_by=author
+            segment=segment, number=newest + 1, rule=canonical, created_by=author, restores=restores
         )
-        segment.version, segment.refreshed_at = version, None
-        segment.save(update_fields=["version", "refreshed_at"])
+        segment.version, segment.refreshed_at, segment.kind = version, None, _kind_of(segment, node)
+        segment.save(update_fields=["version", "refreshed_at", "kind"])
         alerts.resolve(_alert_key(segment.slug))
-        AuditEntry.record("segment.rule_saved", segment, actor=by, version=version.number)
+        detail = {"before": current.number if current is not None else None, "version": version.number} | (
+            {"restores": restores} if restores else {}
+        )
+        AuditEntry.record("segment.rule_saved", segment, actor=by, **detail)
         enqueue(Job.REFRESH_SEGMENT, segment_id=segment.pk)
         return version
+
+
+def _kind_of(segment: Segment, node: Node) -> str:
+    """A rule that uses predictions, itself or through another segment, makes a segment of the model."""
+    if segment.kind == Segment.Kind.LIST:
+        return segment.kind
+    named = Segment.objects.filter(slug__in=language.segments_used(node), kind=Segment.Kind.MODEL)
+    predicts = language.uses_predictions(node) or named.exists()
+    return Segment.Kind.MODEL if predicts else Segment.Kind.RULE
+
+
+def restore(segment: Segment, number: int, *, by: Any = None) -> SegmentVersion:
+    """Make an older version's rule the newest version. Raises RuleError when it can no longer be used."""
+    old = segment.versions.get(number=number)
+    return save_rule(segment, old.rule, by=by, restores=old.number)
+
+
+def list_rule(slug: str) -> dict[str, Any]:
+    """The rule of a list that is kept by hand."""
+    return {"field": f"{rule_fields.LISTED}{slug}", "op": "is", "value": True}
 
 
 def set_active(segment: Segment, active: bool, *, by: Any = None) -> None:
@@ -139,6 +189,7 @@ def users_of(segment: Segment) -> tuple[str, ...]:
         campaign__status=Campaign.Status.ENDED, segment=segment
     ).select_related("campaign")
     campaigns |= {rule.campaign.name: None for rule in ended}
+    campaigns |= dict.fromkeys(segment.triggered_campaigns.values_list("name", flat=True))
     priorities = [
         _("priority rule “%(name)s”") % {"name": rule.name}
         for rule in ServicePriorityRule.objects.all()
@@ -156,6 +207,24 @@ def definitions(
     """
     found = in_force.kept("segments", _defined) if fields is None else _defined(fields)[0]
     return tuple(found.values()) if slugs is None else _needed(found, slugs)
+
+
+def with_draft(segment: Segment) -> tuple[Definition, ...]:
+    """Active segments and this one after them, though it rests. Raises RuleError."""
+    found = definitions()
+    if segment.version is None or any(one.slug == segment.slug for one in found):
+        return found
+    node = language.parse(segment.version.rule)
+    whole = _with_entries(node, segment.slug) if segment.has_entries else node
+    used = language.segments_used(node) & {one.slug for one in found}
+    draft = Definition(segment.pk, segment.slug, segment.name, whole, used, predicts(node, found))
+    return (*found, draft)
+
+
+def predicts(node: Node, definitions: Iterable[Definition]) -> bool:
+    """Whether a rule uses predictions, itself or through the segments it refers to (among `definitions`)."""
+    named = language.segments_used(node)
+    return language.uses_predictions(node) or any(d.predicts for d in definitions if d.slug in named)
 
 
 def dependents(slug: str, definitions: Iterable[Definition]) -> frozenset[str]:
@@ -179,8 +248,21 @@ def _defined(fields: Mapping[str, RuleField] | None = None) -> tuple[dict[str, D
     for slug in order:
         segment, node = nodes[slug]
         predicts = language.uses_predictions(node) or any(found[used].predicts for used in graph[slug])
-        found[slug] = Definition(segment.pk, slug, segment.name, node, frozenset(graph[slug]), predicts)
+        whole = _with_entries(node, slug) if segment.has_entries else node
+        found[slug] = Definition(segment.pk, slug, segment.name, whole, frozenset(graph[slug]), predicts)
     return found, len(nodes) == len(stored)
+
+
+def _with_entries(node: Node, slug: str) -> Node:
+    """The rule, or put in by hand, and not taken out by hand."""
+    name = f"{rule_fields.LISTED}{slug}"
+    field = rule_fields.derived(name)
+    if field is None or name in language.fields_used(node):
+        return node
+    put_in, taken_out = (
+        Condition(field, operator(FieldType.BOOLEAN, "is"), answer) for answer in (True, False)
+    )
+    return Group("all", (Group("any", (node, put_in)), Group("none", (taken_out,))))
 
 
 def _needed(found: Mapping[str, Definition], slugs: Iterable[str]) -> tuple[Definition, ...]:
@@ -232,14 +314,8 @@ def _sorted(graph: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
 
 def _mentions(rule: object) -> set[str]:
     """Slugs of segments in stored JSON, without needing its fields to exist."""
-    if isinstance(rule, list):
-        return set().union(*(_mentions(item) for item in rule)) if rule else set()
-    if not isinstance(rule, dict):
-        return set()
-    if isinstance(rule.get("field"), str):
-        group, _dot, slug = rule["field"].partition(".")
-        return {slug} if group == "segment" else set()
-    return set().union(*(_mentions(item) for item in rule.values())) if rule else set()
+    names = language.names_in(rule)
+    return {name.removeprefix("segment.") for name in names if name.startswith("segment.")}
 
 
 def _refers(segment_id: int | None, condition: object, segment: Segment) -> bool:

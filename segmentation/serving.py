@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ import polars as pl
 
 from segmentation import artifact_store, registry, targets
 from segmentation.ml.schema import Frame, TargetPrediction
+from segmentation.ml.sequences import Sequences
 from segmentation.models import ModelVersion, Target
 from segmentation.stages import stage
 
@@ -24,7 +25,9 @@ NO_MODEL = "no_model"
 MODEL_OUTDATED = "model_outdated"
 NO_ORDERS = "no_orders"
 NO_RECENT_ORDER = "no_order_in_365_days"
+TOO_FEW_ORDERS = "too_few_orders"
 CACHED_PREDICTORS = 8
+NewestEvents = Callable[[int], Sequences]
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Serving:
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names in the order of the stored probabilities."""
-        if self.version is not None and self.target.kind == Target.Kind.CATEGORY:
+        if self.version is not None and self.target.kind in {Target.Kind.CATEGORY, Target.Kind.CLUSTERS}:
             stored = self.version.config.get("classes", {}).get(self.target.slug)
             if stored:
                 return tuple(stored)
@@ -50,6 +53,7 @@ class Answers:
 
     value, median, lower, upper: (n,) float64. label: (n,) class index. probabilities: (n, k) or None.
     abstained: (n,) the reason, or "" where there is a score.
+    said: (n,) the class that staff set instead (segmentation/overrides.py), "" where none; None: for nobody.
     """
 
     serving: Serving
@@ -60,11 +64,24 @@ class Answers:
     label: np.ndarray
     probabilities: np.ndarray | None
     abstained: np.ndarray
+    said: np.ndarray | None = None
+
+    @property
+    def decided(self) -> np.ndarray:
+        """(n,) the model's own class in words, "" without a score."""
+        words = np.array([*self.serving.classes, ""], dtype=object)
+        return np.asarray(words[self.label])
+
+    @property
+    def in_force(self) -> np.ndarray:
+        """(n,) the class that counts: what staff set, else the model's own; "" where there is neither."""
+        own = self.decided
+        return own if self.said is None else np.where(self.said != "", self.said, own)
 
 
 def current(pins: Mapping[str, int] | None = None) -> tuple[Serving, ...]:
     """Every active target with its champion, or with the versions pinned by target slug."""
-    wanted = targets.active()
+    wanted = targets.scored()
     if pins is None:
         serving = registry.champions(wanted)
         return tuple(Serving(target, serving.get(target.slug)) for target in wanted)
@@ -84,27 +101,31 @@ def answer(
     profiled: np.ndarray,
     outside: np.ndarray,
     catalogue_version: str,
+    newest_events: NewestEvents | None = None,
+    orders: np.ndarray | None = None,
 ) -> list[Answers]:
     """Answers of every serving for the customers of `features`, whose rows may be any number.
 
     profiled: (n,) who may be profiled. outside: (n,) why a customer is none of those that behaviour is learned
-    from (NO_ORDERS, NO_RECENT_ORDER), or "".
+    from (NO_ORDERS, NO_RECENT_ORDER), or "". newest_events: gives the last so many events of all these customers, for
+    versions that read them; it is asked only then. orders: (n,) how many there are, for targets that need more than one.
     """
-    predictions: dict[int, Mapping[str, TargetPrediction]] = {}
+    predictions: dict[tuple[int, int], Mapping[str, TargetPrediction]] = {}
+    newest = lru_cache(newest_events) if newest_events is not None else None
     answers = []
     for serving in servings:
         outdated = _is_outdated(serving.version, features.columns, catalogue_version)
-        abstained = _abstained(serving, profiled=profiled, outside=outside, outdated=outdated)
+        outside_it = _with_too_few(serving.target, outside, orders)
+        abstained = _abstained(serving, profiled=profiled, outside=outside_it, outdated=outdated)
         rows = np.flatnonzero(abstained == "")
         if serving.version is None or not len(rows):
             answers.append(_spread(serving, None, rows, abstained))
             continue
-        # One version's targets share their population, so its rows are the same for each of them.
-        if serving.version.pk not in predictions:
-            predictions[serving.version.pk] = _predict(serving.version, features[rows])
-        answers.append(
-            _spread(serving, predictions[serving.version.pk][serving.target.slug], rows, abstained)
-        )
+        # One version's targets mostly share their population; one that asks for more orders has fewer rows.
+        key = (serving.version.pk, len(rows))
+        if key not in predictions:
+            predictions[key] = _predict(serving.version, features, rows, newest)
+        answers.append(_spread(serving, predictions[key][serving.target.slug], rows, abstained))
     return answers
 
 
@@ -120,10 +141,15 @@ def _predictor(sha256: str, version_id: int) -> Predictor:
     return Predictor.load(artifact_store.fetch(ModelVersion.objects.get(pk=version_id)))
 
 
-def _predict(version: ModelVersion, features: pl.DataFrame) -> Mapping[str, TargetPrediction]:
-    ids = features["customer_id"].to_numpy()
+def _predict(
+    version: ModelVersion, features: pl.DataFrame, rows: np.ndarray, newest: NewestEvents | None
+) -> Mapping[str, TargetPrediction]:
+    made = predictor(version)
+    events = newest(made.events_read).take(rows) if newest is not None and made.events_read else None
+    chosen = features[rows]
+    ids = chosen["customer_id"].to_numpy()
     cutoffs = np.zeros(len(ids), dtype="datetime64[D]")
-    return predictor(version).predict(Frame(ids=ids, cutoffs=cutoffs, x=features.drop("customer_id")))
+    return made.predict(Frame(ids=ids, cutoffs=cutoffs, x=chosen.drop("customer_id"), events=events))
 
 
 def _is_outdated(version: ModelVersion | None, columns: Sequence[str], catalogue_version: str) -> bool:
@@ -133,10 +159,17 @@ def _is_outdated(version: ModelVersion | None, columns: Sequence[str], catalogue
     return version.catalogue_version != catalogue_version or not set(version.features) <= set(columns)
 
 
+def _with_too_few(target: Target, outside: np.ndarray, orders: np.ndarray | None) -> np.ndarray:
+    """(n,) `outside` with TOO_FEW_ORDERS where the target asks for more orders than there are."""
+    if orders is None or target.min_orders <= 1:
+        return outside
+    return np.where((outside == "") & (orders < target.min_orders), TOO_FEW_ORDERS, outside).astype(object)
+
+
 def _abstained(serving: Serving, *, profiled: np.ndarray, outside: np.ndarray, outdated: bool) -> np.ndarray:
     """(n,) why there is no score; the first reason that applies."""
     everyone = np.full(len(profiled), "", dtype=object)
-    reasons = everyone if serving.target.kind == Target.Kind.CATEGORY else outside.copy()
+    reasons = everyone if targets.is_labelled(serving.target) else outside.copy()
     if serving.version is None:
         reasons[:] = NO_MODEL
     elif outdated:
@@ -167,6 +200,9 @@ def _spread(
             value = probabilities[np.arange(len(rows)), decided]
         else:
             value, probabilities = prediction.positive, None
+    if serving.target.kind == Target.Kind.NEXT_ORDER and probabilities is not None:
+        # What is asked is "by then", and what is learned "in that span".
+        probabilities = np.round(np.cumsum(probabilities, axis=1), 6)
     whole = None
     if probabilities is not None:
         whole = np.full((count, probabilities.shape[1]), np.nan)

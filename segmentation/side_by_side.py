@@ -6,9 +6,11 @@ depend on the other, so the result is the same as one after the other.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
+from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
@@ -22,6 +24,26 @@ class Stopped(Exception):
     """Ends the fit of the other thread; nobody waits for its answer any more."""
 
 
+class Kept(Protocol):
+    """What an attempt leaves for the next one (segmentation/checkpoints.py)."""
+
+    def restore(self, name: str, estimator: Estimator) -> bool: ...
+
+    def keep(self, name: str, estimator: Estimator, seconds: float) -> None: ...
+
+    def seconds(self, name: str) -> float: ...
+
+    def epochs(self, name: str, estimator: Estimator) -> Checkpoint | None: ...
+
+
+class Checkpoint(Protocol):
+    """Where a network's state at the end of an epoch is laid down."""
+
+    def read(self) -> bytes | None: ...
+
+    def write(self, content: bytes) -> None: ...
+
+
 class OnEpoch(Protocol):
     def __call__(self, fraction: float, epoch: EpochReport | None) -> None: ...
 
@@ -33,23 +55,46 @@ def fit_all(
     *,
     weights: Mapping[str, float],
     on_epoch: OnEpoch | None = None,
-) -> None:
-    """Fit every estimator in place. `on_epoch` runs in the calling thread alone; what it raises stops all fits."""
+    kept: Kept | None = None,
+) -> dict[str, float]:
+    """Fit every estimator in place; returns the seconds each took, by name.
+
+    `on_epoch` runs in the calling thread alone; what it raises stops all fits. kept: where a finished learner, and a
+    network at the end of each epoch, is laid down; whatever an earlier attempt has left there is not learned anew.
+    The boosted trees are laid down with the others, by the calling thread: a database connection belongs to one.
+    """
     desk = _Desk(estimators, weights, on_epoch)
+    seconds: dict[str, float] = {}
+    restored = {name for name, one in estimators.items() if kept is not None and kept.restore(name, one)}
+    for name in restored:
+        seconds[name] = kept.seconds(name) if kept is not None else 0.0
+        desk.done(name)
+    left = {name: estimator for name, estimator in estimators.items() if name not in restored}
+
+    def fit(name: str, report: Callable[[EpochReport], None]) -> Estimator:
+        started, estimator = time.perf_counter(), left[name]
+        if kept is not None and hasattr(estimator, "checkpoint"):
+            estimator.checkpoint = kept.epochs(name, estimator)
+        estimator.fit(train, valid, on_epoch_end=lambda epoch: report(replace(epoch, estimator=name)))
+        seconds[name] = time.perf_counter() - started
+        return estimator
+
     with ThreadPoolExecutor(max_workers=1) as pool:
-        beside = None
-        if BESIDE in estimators:
-            fit = estimators[BESIDE].fit
-            beside = pool.submit(fit, train, valid, on_epoch_end=desk.from_beside)
+        beside = pool.submit(fit, BESIDE, desk.from_beside) if BESIDE in left else None
         try:
-            for name, estimator in estimators.items():
+            for name in left:
                 if name != BESIDE:
-                    estimator.fit(train, valid, on_epoch_end=desk.here)
+                    fit(name, desk.here)
                     desk.done(name)
+                    if kept is not None:
+                        kept.keep(name, left[name], seconds[name])
             if beside is not None:
                 desk.wait_for(beside)
+                if kept is not None:
+                    kept.keep(BESIDE, left[BESIDE], seconds[BESIDE])
         finally:
             desk.stopped = True
+    return seconds
 
 
 class _Desk:

@@ -101,6 +101,7 @@ def _make_offer(starter: StarterOffer, shop: Shop) -> None:
             "cost_minor": starter.cost * shop.minor_per_major,
             "code": starter.code,
             "valid_days": starter.valid_days,
+            "products_fallback": str(starter.products_fallback),
         },
     )
 

@@ -43,6 +43,7 @@ class StarterOffer:
     cost: int = 0
     code: str = ""
     valid_days: int = 30
+    products_fallback: Words = ""
 
 
 @dataclass(frozen=True)
@@ -195,7 +196,7 @@ OFFERS: Final = (
     ),
     StarterOffer(
         "new-and-bestselling", _("New and best-selling products"), Offer.Kind.PRODUCTS,
-        _("New in the shop and loved by others: {products}"),
+        _("New in the shop and loved by others: {products}"), products_fallback=_("our bestsellers"),
     ),
     StarterOffer(
         "early-access", _("Early access"), Offer.Kind.EARLY_ACCESS,
@@ -207,7 +208,7 @@ OFFERS: Final = (
     ),
     StarterOffer(
         "try-the-new", _("Try the new arrivals"), Offer.Kind.PRODUCTS,
-        _("Just arrived, and probably your taste: {products}"),
+        _("Just arrived, and probably your taste: {products}"), products_fallback=_("our new arrivals"),
     ),
     StarterOffer(
         "win-back-10",

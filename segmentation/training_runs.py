@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Max, Min
+from django.db.models import Count, Max, Min, QuerySet
 from django.utils.translation import gettext as _
 
 from segmentation import leases
 from segmentation.features.days import midnight
 from segmentation.jobs import Job, enqueue
 from segmentation.kinds import EventKind
+from segmentation.ml import families
+from segmentation.ml.config import TrainingConfig
 from segmentation.ml.config import preset as known_preset
 from segmentation.ml.schema import LearningError
 from segmentation.models import (
@@ -23,15 +25,21 @@ from segmentation.models import (
     LeaseState,
     Shop,
     Target,
+    TrainingCheckpoint,
     TrainingRun,
     TrainingRunTarget,
 )
+from segmentation.target_settings import NO, YES, positives
+from segmentation.targets import CLASS_CUSTOMERS_NEEDED, is_behaviour, is_evaluated, is_labelled
 
 # A crash may be chance once; a second one is the data or the machine, and staff should see it.
 MAX_ATTEMPTS = 2
 OVER = (LeaseState.DONE, LeaseState.FAILED, LeaseState.CANCELLED)
 BUYERS_NEEDED = 200
 LABELS_NEEDED = 200
+POPULATION_DAYS = 365
+# Arithmetic with days before the first of the calendar fails; no shop's orders are older than this.
+EARLIEST = date(1970, 1, 1)
 
 
 class TrainingError(Exception):
@@ -68,22 +76,32 @@ def request(
     seed: int = 1,
     cutoffs: Iterable[date] = (),
     config: Mapping[str, Any] | None = None,
+    algorithms: Sequence[str] = (),
     as_of: date | None = None,
     requested_by: Any = None,
     inside: Callable[[TrainingRun], None] | None = None,
+    cause: str = TrainingRun.Cause.PERSON,
+    cause_note: str = "",
 ) -> TrainingRun:
     """Queue a run; raises AlreadyTraining, NotEnoughData or TrainingError. Data at or after `as_of` is not read.
 
+    algorithms: which to train, by name, "all" for every one; empty for the usual ones. config: settings of
+    ml.config.TrainingConfig that take the place of the preset's, and those of training.RUN_SETTINGS.
     inside: called with the run in the transaction that writes it.
     """
     if not targets:
         raise TrainingError(_("Choose at least one target to train."))
+    given = dict(config or {})
+    if algorithms:
+        given["algorithms"] = list(algorithms)
     try:
-        known_preset(preset)
+        _check(preset, given, targets)
     except LearningError as error:
         raise TrainingError(str(error)) from error
     shop = Shop.get()
     as_of = as_of or shop.scoring_as_of()
+    cutoffs = list(cutoffs)
+    require_days(cutoffs, as_of=as_of)
     require_enough_data(targets, as_of=as_of, shop=shop)
     release_abandoned()
     with transaction.atomic():
@@ -91,7 +109,9 @@ def request(
             preset=preset,
             seed=seed,
             cutoffs=[day.isoformat() for day in sorted(set(cutoffs))],
-            config=dict(config or {}),
+            config=given,
+            cause=cause,
+            cause_note=cause_note,
             as_of=as_of,
             requested_by=requested_by if getattr(requested_by, "is_authenticated", False) else None,
         )
@@ -104,6 +124,39 @@ def request(
             inside(run)
         enqueue(Job.RUN_TRAINING, run_id=run.pk)
     return run
+
+
+def require_days(days: Iterable[date], *, as_of: date) -> None:
+    """Raises TrainingError for a day that no shop has data of, or that has not come yet."""
+    for day in days:
+        if not EARLIEST <= day <= as_of:
+            raise TrainingError(
+                _("%(day)s is no day to learn from or to test on: give days from %(first)s to %(last)s.")
+                % {"day": day.isoformat(), "first": EARLIEST.isoformat(), "last": as_of.isoformat()}
+            )
+
+
+# Settings of a run that are not its learners'.
+RUN_SETTINGS = ("rounds", "max_rows", "algorithms", "search")
+
+
+def _check(preset: str, given: Mapping[str, Any], targets: Sequence[Target]) -> None:
+    """Raises LearningError for a preset, setting or algorithm that there is not, or that does not fit the targets."""
+    own = {name: value for name, value in given.items() if name not in RUN_SETTINGS}
+    config = TrainingConfig.from_json({**known_preset(preset).to_json(), **own})
+    families.require_private(given.get("algorithms", ()), config, searching=bool(given.get("search")))
+    for target in targets:
+        if config.privacy_epsilon and not is_evaluated(target):
+            raise LearningError(
+                _(
+                    "“%(target)s” is found without labels, and differential privacy is there for networks with labels."
+                )
+                % {"target": target.name}
+            )
+        if given.get("algorithms") and target.kind == Target.Kind.UPLIFT:
+            families.effects_chosen(given["algorithms"])
+        elif given.get("algorithms"):
+            families.chosen(given["algorithms"], with_orders=not is_labelled(target))
 
 
 def claim(run_id: int) -> TrainingRun | None:
@@ -145,15 +198,12 @@ def report_progress(
 def request_cancel(run: TrainingRun, by: Any = None) -> bool:
     """Stop a waiting run at once and ask a running one to stop; False when it is over already."""
     with transaction.atomic():
-        waiting = TrainingRun.objects.filter(pk=run.pk, state=LeaseState.QUEUED)
-        stopped = waiting.update(state=LeaseState.CANCELLED, cancel_requested=True)
-        running = TrainingRun.objects.filter(pk=run.pk, state=LeaseState.RUNNING)
-        asked = stopped or running.update(cancel_requested=True)
+        asked = leases.ask_to_stop(run)
         if asked:
             AuditEntry.record("training.cancel", run, actor=by)
         release_abandoned()
     run.refresh_from_db()
-    return bool(asked)
+    return asked
 
 
 def finish(run: TrainingRun, *, summary: Mapping[str, Any]) -> None:
@@ -178,17 +228,22 @@ def cancel(run: TrainingRun) -> None:
 def release_abandoned() -> int:
     """Free the targets of runs that are over, however they ended; returns how many."""
     ended = TrainingRunTarget.objects.filter(is_active=True, run__state__in=OVER)
+    # Whoever goes on from a state is a later attempt of the same run; after its end nobody does.
+    TrainingCheckpoint.objects.filter(run__state__in=OVER).delete()
     return ended.update(is_active=False)
 
 
 def require_enough_data(targets: Sequence[Target], *, as_of: date, shop: Shop) -> None:
     """Raises NotEnoughData with every number that is short."""
     missing: dict[str, tuple[int, int]] = {}
-    behaviour = [target for target in targets if target.kind != Target.Kind.CATEGORY]
+    behaviour = [target for target in targets if is_behaviour(target)]
     if behaviour:
         missing |= _missing_orders(max(target.horizon_days for target in behaviour), as_of=as_of, shop=shop)
+    others = [target for target in targets if target.kind != Target.Kind.UPLIFT]
+    if any(not is_behaviour(target) and not is_labelled(target) for target in others):
+        missing |= _missing_buyers(as_of=as_of, shop=shop)
     for target in targets:
-        if target.kind == Target.Kind.CATEGORY:
+        if is_labelled(target):
             missing |= _missing_labels(target, as_of=as_of, shop=shop)
     if missing:
         raise NotEnoughData(missing)
@@ -229,6 +284,23 @@ def _missing_orders(horizon_days: int, *, as_of: date, shop: Shop) -> dict[str, 
     return missing
 
 
+def _missing_buyers(*, as_of: date, shop: Shop) -> dict[str, tuple[int, int]]:
+    """What finds structure needs customers to find it in."""
+    since = midnight(as_of - timedelta(days=POPULATION_DAYS), shop.zone)
+    orders = Event.objects.filter(
+        kind=EventKind.ORDER_PLACED,
+        superseded_at__isnull=True,
+        occurred_at__range=(since, midnight(as_of, shop.zone)),
+        customer__is_profiled=True,
+    )
+    found = len(
+        orders.order_by("customer_id").values_list("customer_id", flat=True).distinct()[:BUYERS_NEEDED]
+    )
+    if found >= BUYERS_NEEDED:
+        return {}
+    return {_("customers with an order in the last year"): (found, BUYERS_NEEDED)}
+
+
 def _missing_labels(target: Target, *, as_of: date, shop: Shop) -> dict[str, tuple[int, int]]:
     labelled = AttributeValue.objects.filter(
         definition_id=target.attribute_id,
@@ -242,4 +314,28 @@ def _missing_labels(target: Target, *, as_of: date, shop: Shop) -> dict[str, tup
         missing[_("customers labelled for “%(target)s”") % {"target": target.name}] = (found, LABELS_NEEDED)
     if classes < 2:
         missing[_("classes of “%(target)s”") % {"target": target.name}] = (classes, 2)
-    return missing
+    return missing or _missing_of_classes(target, labelled)
+
+
+def _missing_of_classes(target: Target, labelled: QuerySet[AttributeValue]) -> dict[str, tuple[int, int]]:
+    """A known class that is too rare: a fifth of its customers tests, and the rest has to teach."""
+    counted = (
+        labelled.order_by().values_list("text", "number").annotate(n=Count("customer_id", distinct=True))
+    )
+    found: dict[str, int] = {}
+    for text, number, n in counted:
+        name = text if text is not None else (YES if number else NO)
+        found[name] = found.get(name, 0) + n
+    if target.kind == Target.Kind.RISK:
+        risky = positives(target)
+        wanted = {", ".join(risky): sum(found.get(name, 0) for name in risky)}
+    else:
+        wanted = {name: found.get(name, 0) for name in target.settings.get("classes", ())}
+    return {
+        _("customers labelled “%(class)s” for “%(target)s”") % {"class": name, "target": target.name}: (
+            n,
+            CLASS_CUSTOMERS_NEEDED,
+        )
+        for name, n in wanted.items()
+        if n < CLASS_CUSTOMERS_NEEDED
+    }

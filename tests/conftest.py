@@ -6,9 +6,14 @@ import os
 import socket
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.support import jobs
+
+# Machines that run tests are shared: how long one example takes says nothing here. What fails, fails every time.
+hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("repeatable")
 
 _connect = socket.socket.connect
 # Tests there start processes of their own, which have the database whether the test touches it or not.
@@ -52,6 +57,35 @@ def _closed_network():
     socket.socket.connect = _only_loopback
     yield
     socket.socket.connect = _connect
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _audit_is_emptied_between_tests():
+    """A flush deletes every row, which the database refuses for audit entries; it puts the guard up again itself."""
+    from django.core.management.commands import flush
+
+    from segmentation import audit_guard
+
+    real = flush.sql_flush
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            flush,
+            "sql_flush",
+            lambda style, connection, **how: [
+                *audit_guard.taking_down(connection.vendor),
+                *real(style, connection, **how),
+            ],
+        )
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _unmarked():
+    """The session that says that this process lives would keep the database from being dropped."""
+    yield
+    from segmentation import presence
+
+    presence.leave()
 
 
 @pytest.fixture(autouse=True)

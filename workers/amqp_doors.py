@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-from amqp.exceptions import ChannelError
+from amqp.exceptions import ChannelError, NotFound
 from kombu import Connection, Consumer, Exchange, Producer, Queue
 from kombu.exceptions import OperationalError
 
 from crm_integration import broker, queue_door
-from workers.queue_doors import PARKED_DAYS, PARKED_MOST, REASON_HEADER, Depth, Take
+from crm_integration.queue_door import Letter
+from workers.queue_doors import PARKED_DAYS, PARKED_MOST, REASON_HEADER, SINCE_HEADER, Depth, Take
 
 HEARTBEAT_SECONDS = 20
 CONNECT_SECONDS = 5
 CONFIRM_SECONDS = 10
+OPTIONS = {"confirm_publish": True, "max_retries": 1, "interval_start": 0}
 PREFETCH = 20
 # A message that ended its consumer so often is set aside by the broker. Not fewer: each one that is held when a
 # consumer is killed counts too.
@@ -48,7 +51,7 @@ class AmqpDoors:
             url,
             heartbeat=HEARTBEAT_SECONDS,
             connect_timeout=CONNECT_SECONDS,
-            transport_options={"confirm_publish": True, "max_retries": 1, "interval_start": 0},
+            transport_options=OPTIONS,
         )
         self.errors = (
             *self._connection.connection_errors,
@@ -117,13 +120,7 @@ class AmqpDoors:
         channel.close()
 
     def _receive(self, key: int, name: str, message: Any) -> None:
-        letter = queue_door.letter(
-            message.body,
-            headers=message.headers,
-            content_type=message.content_type,
-            message_id=message.properties.get("message_id"),
-        )
-        verdict = self._take(key, letter)
+        verdict = self._take(key, _letter(message))
         if verdict.is_returned:
             message.requeue()
             return
@@ -133,22 +130,78 @@ class AmqpDoors:
 
     def _park(self, name: str, message: Any, reason: str) -> None:
         """Copied before the original goes: killed in between, it is there twice."""
-        properties = {
-            field: value
-            for field, value in message.properties.items()
-            if field in {"message_id", "correlation_id", "type", "timestamp", "app_id"}
-        }
-        with self._connection.channel() as channel, _in_time():
-            Producer(channel, auto_declare=False).publish(
-                message.body,
-                exchange="",
-                routing_key=broker.parked_queue(name),
-                headers={**(message.headers or {}), REASON_HEADER: reason},
-                content_type=message.content_type or "application/octet-stream",
-                content_encoding=message.content_encoding or "binary",
-                confirm_timeout=CONFIRM_SECONDS,
-                **properties,
-            )
+        labels = {REASON_HEADER: reason, SINCE_HEADER: int(time.time())}
+        with self._connection.channel() as channel:
+            _set_aside(channel, broker.parked_queue(name), message, labels)
+
+
+def sift(url: str, name: str, must_go: Callable[[Letter], bool]) -> int:
+    """Remove from the queue beside `name` the letters that must go. The others are put at its end, each under a confirm
+    before its original goes, and keep the day on which they end. Raises ChannelError while somebody else is sifting."""
+    dead = broker.parked_queue(name)
+    with Connection(url, connect_timeout=CONNECT_SECONDS, transport_options=OPTIONS) as connection:
+        channel = connection.channel()
+        channel.auto_decode = False
+        # Nobody else can make it until this connection ends: of two who take turns at letters, each would miss some.
+        channel.queue_declare(queue=f"{dead}.sifting", exclusive=True)
+        try:
+            count = channel.queue_declare(queue=dead, passive=True).message_count
+        except NotFound:
+            return 0
+        queue = Queue(dead)(channel)
+        return sum(_sifted(channel, queue, must_go) for _letter in range(count))
+
+
+def _sifted(channel: Any, queue: Queue, must_go: Callable[[Letter], bool]) -> bool:
+    """Whether the letter at the head of the queue went."""
+    message = queue.get()
+    if message is None:
+        return False
+    left = _seconds_left(message)
+    goes = left <= 0 or must_go(_letter(message))
+    if not goes:
+        _set_aside(channel, queue.name, message, {}, expiration=left)
+    message.ack()
+    return goes
+
+
+def _seconds_left(message: Any) -> float:
+    """Until a letter that was set aside ends; the broker's own dead letters do not say since when they lie there."""
+    since = (message.headers or {}).get(SINCE_HEADER)
+    age = time.time() - since if isinstance(since, int) else 0.0
+    return PARKED_DAYS * 24 * 3600 - age
+
+
+def _letter(message: Any) -> Letter:
+    return queue_door.letter(
+        message.body,
+        headers=message.headers,
+        content_type=message.content_type,
+        message_id=message.properties.get("message_id"),
+    )
+
+
+def _set_aside(
+    channel: Any, queue: str, message: Any, labels: Mapping[str, Any], *, expiration: float | None = None
+) -> None:
+    """Publish a message to a queue of letters, confirmed on return. expiration: seconds."""
+    properties = {
+        field: value
+        for field, value in message.properties.items()
+        if field in {"message_id", "correlation_id", "type", "timestamp", "app_id"}
+    }
+    with _in_time():
+        Producer(channel, auto_declare=False).publish(
+            message.body,
+            exchange="",
+            routing_key=queue,
+            headers={**(message.headers or {}), **labels},
+            content_type=message.content_type or "application/octet-stream",
+            content_encoding=message.content_encoding or "binary",
+            confirm_timeout=CONFIRM_SECONDS,
+            expiration=expiration,
+            **properties,
+        )
 
 
 @contextmanager

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import socket
+from time import monotonic
 from typing import Any
 
 from celery import beat
 
 from segmentation.jobs import Job
-from workers import sender
+from segmentation.models import WorkerProcess
+from workers import pulse, sender
 
 
 class Scheduler(beat.Scheduler):
@@ -18,6 +22,14 @@ class Scheduler(beat.Scheduler):
     """
 
     producer = None  # or Celery connects, and waits for a broker that is away
+
+    _pulse_at = 0.0
+
+    def tick(self, *args: Any, **kwargs: Any) -> Any:
+        if monotonic() >= self._pulse_at:
+            self._pulse_at = monotonic() + pulse.EVERY_SECONDS
+            pulse.beat(f"beat@{socket.gethostname()[:90]}:{os.getpid()}", WorkerProcess.Kind.BEAT)
+        return super().tick(*args, **kwargs)
 
     def apply_async(
         self, entry: beat.ScheduleEntry, producer: Any = None, advance: bool = True, **kwargs: Any

@@ -10,11 +10,13 @@ os.environ.setdefault("POLARS_MAX_THREADS", os.environ.get("POLARS_MAX_THREADS",
 
 import django
 from celery import Celery
+from celery.signals import worker_process_shutdown
 from django.apps import apps
 from django.conf import settings
 from kombu import Exchange, Queue
 from kombu.transport import TRANSPORT_ALIASES
 
+from segmentation import jobs
 from workers import queues, schedule
 
 if not apps.ready:  # under the celery command; its transport needs the models
@@ -91,3 +93,9 @@ app.conf.update(
     beat_schedule=schedule.BEAT,
     imports=["workers.tasks"],
 )
+
+
+@worker_process_shutdown.connect
+def _send_gathered(**_told: object) -> None:
+    """A pool child ends without what Python does at an exit."""
+    jobs.send_gathered()

@@ -11,6 +11,8 @@ from crm_integration.queue_door import Letter
 
 # Of a message that is set aside: why. The broker's own `x-death` says so where no consumer lived to look at it.
 REASON_HEADER = "tierwise-refused"
+# Seconds since 1970.
+SINCE_HEADER = "tierwise-refused-at"
 # Set aside means kept for staff, not for ever: bodies hold personal data, and webhooks' bodies go after 30 days too.
 PARKED_DAYS = 30
 PARKED_MOST = 10_000

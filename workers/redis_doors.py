@@ -10,7 +10,7 @@ import base64
 import binascii
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
@@ -31,6 +31,7 @@ SIGN_EVERY = 5.0
 # One try to connect: the consumer has a pause of its own, in which it can be told to stop.
 OPTIONS = {"socket_timeout": 5, "socket_connect_timeout": 5, "max_retries": 1, "interval_start": 0}
 IDLE_SECONDS = 0.1
+PAGE = 100
 # kombu keeps a list for each of these priorities, the first one without a suffix.
 SUFFIXES = ("", "\x06\x163", "\x06\x166", "\x06\x169")
 
@@ -143,6 +144,20 @@ class RedisDoors:
             while self._redis.lmove(self._taken(consumer, name), name, "LEFT", "RIGHT") is not None:
                 pass
             self._redis.srem(self._register, f"{consumer} {name}")
+
+
+def sift(url: str, name: str, must_go: Callable[[Letter], bool]) -> int:
+    """Remove from the list beside `name` the letters that must go; the others stay as they are."""
+    dead = broker.parked_queue(name)
+    gone = kept = 0
+    with Connection(url, transport_options=OPTIONS) as connection:
+        channel: Any = connection.default_channel
+        # From the tail: what is set aside meanwhile comes in at the head, and moves none of these places.
+        while page := channel.client.lrange(dead, -(kept + PAGE), -(kept + 1)):
+            going = [raw for raw in page if must_go(opened(raw) or queue_door.letter(raw, headers=None))]
+            gone += sum(channel.client.lrem(dead, 0, raw) for raw in going)
+            kept += len(page) - len(going)
+    return gone
 
 
 def opened(raw: bytes) -> Letter | None:

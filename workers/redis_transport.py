@@ -1,8 +1,11 @@
-"""kombu's transport for Redis, with one difference: a message that cannot be acknowledged takes up no place."""
+"""kombu's transport for Redis, with two differences: a message that cannot be acknowledged takes up no place, and a
+Redis that has no room is away for a while.
+"""
 
 from __future__ import annotations
 
 from kombu.transport import redis, virtual
+from redis.exceptions import OutOfMemoryError
 
 
 class QoS(redis.QoS):
@@ -35,3 +38,5 @@ class Channel(redis.Channel):
 
 class Transport(redis.Transport):
     Channel = Channel
+    # Without room Redis refuses even acknowledgements: the worker waits and connects again; else it would end.
+    connection_errors = (*redis.Transport.connection_errors, OutOfMemoryError)

@@ -11,8 +11,19 @@ PRUNE_SECONDS = 3600.0
 BEAT = {
     "sweep": {"task": Job.SWEEP.value, "schedule": SWEEP_SECONDS, "options": {"expires": SWEEP_SECONDS}},
     "nightly": {"task": Job.NIGHTLY.value, "schedule": NIGHTLY_CHECK_SECONDS, "options": {"expires": 60}},
+    "retrain": {"task": Job.RETRAIN.value, "schedule": NIGHTLY_CHECK_SECONDS, "options": {"expires": 60}},
+    "read_texts": {
+        "task": Job.READ_TEXTS.value,
+        "schedule": NIGHTLY_CHECK_SECONDS,
+        "options": {"expires": 60},
+    },
     "reconcile": {
         "task": Job.RECONCILE.value,
+        "schedule": NIGHTLY_CHECK_SECONDS,
+        "options": {"expires": 60},
+    },
+    "read_back": {
+        "task": Job.READ_BACK.value,
         "schedule": NIGHTLY_CHECK_SECONDS,
         "options": {"expires": 60},
     },

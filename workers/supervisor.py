@@ -10,13 +10,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from typing import IO
+from collections.abc import Callable
+from typing import IO, Any
 
 import structlog
 from django.conf import settings
 
-from segmentation import leases, training_runs
-from segmentation.models import LeaseState, TrainingRun
+from segmentation import evaluation_runs, leases, training_runs
+from segmentation.models import EvaluationRun, LeaseState, TrainingRun
 
 log = structlog.get_logger(__name__)
 
@@ -26,40 +27,55 @@ TERMINATE_GRACE = 5.0
 PR_SET_PDEATHSIG = 1
 
 
+Run = TrainingRun | EvaluationRun
+
+
 def train(run_id: int) -> None:
     """Claim the run, train it in a child, keep the lease alive, and say how it ended if the child could not."""
     run = training_runs.claim(run_id)
-    if run is None:
-        return
+    if run is not None:
+        _supervise(run, "train_run", cancel=training_runs.cancel, fail=training_runs.fail)
+
+
+def evaluate(run_id: int) -> None:
+    """The same for an evaluation."""
+    run = evaluation_runs.claim(run_id)
+    if run is not None:
+        _supervise(run, "evaluate_run", cancel=leases.cancel, fail=leases.fail)
+
+
+def _supervise(
+    run: Run, command: str, *, cancel: Callable[[Any], None], fail: Callable[[Any, str], None]
+) -> None:
     with tempfile.TemporaryFile() as output:
-        child = _spawn(run, output)
+        child = _spawn(run, command, output)
         try:
             _watch(run, child)
         except leases.Cancelled:
             _stop(child)
             with contextlib.suppress(leases.LeaseLost):  # the child may have written its own end
-                training_runs.cancel(run)
+                cancel(run)
         except leases.LeaseLost:
             _stop(child)
             log.warning("training.lease_lost", run=run.pk)
         else:
-            _conclude(run, child.returncode, output)
+            _conclude(run, child.returncode, output, fail)
         finally:
             _stop(child)
 
 
-def _spawn(run: TrainingRun, output: IO[bytes]) -> subprocess.Popen[bytes]:
+def _spawn(run: Run, command: str, output: IO[bytes]) -> subprocess.Popen[bytes]:
     """A fresh interpreter: CUDA must not be used in a forked child (pytorch issue 40403)."""
-    command = [
+    words = [
         sys.executable,
         str(settings.BASE_DIR / "manage.py"),
-        "train_run",
+        command,
         str(run.pk),
         "--fence",
         str(run.fence),
     ]
     return subprocess.Popen(  # noqa: S603
-        command,
+        words,
         stdout=output,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
@@ -75,30 +91,31 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _watch(run: TrainingRun, child: subprocess.Popen[bytes]) -> None:
+def _watch(run: Run, child: subprocess.Popen[bytes]) -> None:
     renewed = 0.0
     while child.poll() is None:
         if time.monotonic() - renewed > RENEW_EVERY:
             leases.renew(run)
             renewed = time.monotonic()
-        elif TrainingRun.objects.filter(pk=run.pk, cancel_requested=True).exists():
+        elif type(run)._default_manager.filter(pk=run.pk, cancel_requested=True).exists():
             raise leases.Cancelled
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(POLL_EVERY)
 
 
 def _stop(child: subprocess.Popen[bytes]) -> None:
+    """With the ranks of a training on several devices, which are in its process group (segmentation/ml/parallel.py)."""
     if child.poll() is not None:
         return
-    child.terminate()
+    os.killpg(child.pid, signal.SIGTERM)
     try:
         child.wait(TERMINATE_GRACE)
     except subprocess.TimeoutExpired:
-        child.kill()
+        os.killpg(child.pid, signal.SIGKILL)
         child.wait()
 
 
-def _conclude(run: TrainingRun, returncode: int, output: IO[bytes]) -> None:
+def _conclude(run: Run, returncode: int, output: IO[bytes], fail: Callable[[Any, str], None]) -> None:
     """The child writes its own end; one that died without a word is reported with its last lines."""
     fence = run.fence
     run.refresh_from_db()
@@ -107,4 +124,4 @@ def _conclude(run: TrainingRun, returncode: int, output: IO[bytes]) -> None:
     output.seek(max(0, output.seek(0, os.SEEK_END) - 2000))
     tail = output.read().decode(errors="replace").strip()
     reason = f"signal {-returncode}" if returncode < 0 else f"exit status {returncode}"
-    training_runs.fail(run, f"the training process ended with {reason}. {tail}".strip())
+    fail(run, f"the training process ended with {reason}. {tail}".strip())

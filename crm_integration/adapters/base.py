@@ -13,9 +13,12 @@ from typing import Any, ClassVar, TypeVar
 from django.utils.functional import Promise
 
 from crm_integration import http, signatures
+from crm_integration.adapters.examples import Example
 from crm_integration.adapters.needs import Need
+from crm_integration.adapters.pushing import Names, Outcomes, PushKind, Values, Write
 from crm_integration.adapters.reading import BadField, Fields, load_object
 from crm_integration.models import Connection, OutboundMessage
+from crm_integration.schemes import Scheme
 from segmentation.normal import NormalCustomer, NormalEvent
 
 Entry = TypeVar("Entry")
@@ -45,11 +48,36 @@ class ItemRejection:
 
 @dataclass(frozen=True)
 class Thin:
-    """A record that the message names without saying what is in it; `hydrate` fetches it."""
+    """A record that the message names without saying what is in it; `hydrate` fetches it.
+
+    `changed`: the only fields of it that changed, with what they hold now; None where the message does not say so.
+    """
 
     item: int
     kind: str
     key: str
+    changed: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a message shows of a customer's record beyond what we read: fields and tags that we may have written.
+
+    `is_own`: it bears a mark that only our writes have.
+    """
+
+    reference: str
+    fields: Mapping[str, str] = field(default_factory=dict)
+    tags: frozenset[str] | None = None
+    is_own: bool = False
+
+
+@dataclass(frozen=True)
+class Merged:
+    """The CRM made one record of several; `kept` may be a new one."""
+
+    kept: str
+    gone: tuple[str, ...]
 
 
 class PrivacyKind(StrEnum):
@@ -78,6 +106,8 @@ class Found:
     customers: tuple[NormalCustomer, ...] = ()
     privacy: tuple[PrivacyRequest, ...] = ()
     thin: tuple[Thin, ...] = ()
+    shown: tuple[Shown, ...] = ()
+    merged: tuple[Merged, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -93,7 +123,11 @@ class Parsed:
     customer_items: tuple[int, ...] = ()
     rejections: tuple[ItemRejection, ...] = ()
     privacy: tuple[PrivacyRequest, ...] = ()
+    privacy_items: tuple[int, ...] = ()
     thin: tuple[Thin, ...] = ()
+    shown: tuple[Shown, ...] = ()
+    merged: tuple[Merged, ...] = ()
+    merged_items: tuple[int, ...] = ()
 
     def plus(self, other: Parsed) -> Parsed:
         """Both together, under this topic; the thin records are those of `other`, since it fetched the rest."""
@@ -105,7 +139,11 @@ class Parsed:
             customer_items=self.customer_items + other.customer_items,
             rejections=self.rejections + other.rejections,
             privacy=self.privacy + other.privacy,
+            privacy_items=self.privacy_items + other.privacy_items,
             thin=other.thin,
+            shown=self.shown + other.shown,
+            merged=self.merged + other.merged,
+            merged_items=self.merged_items + other.merged_items,
         )
 
 
@@ -148,7 +186,11 @@ def collect(topic: str, entries: Iterable[tuple[int, Entry]], read: Callable[[En
         customer_items=tuple(item for item, told in found for _customer in told.customers),
         rejections=tuple(rejections),
         privacy=tuple(request for _item, told in found for request in told.privacy),
+        privacy_items=tuple(item for item, told in found for _request in told.privacy),
         thin=tuple(replace(thin, item=item) for item, told in found for thin in told.thin),
+        shown=tuple(shown for _item, told in found for shown in told.shown),
+        merged=tuple(merge for _item, told in found for merge in told.merged),
+        merged_items=tuple(item for item, told in found for _merge in told.merged),
     )
 
 
@@ -167,13 +209,24 @@ class Adapter(ABC):
     label: ClassVar[str | Promise]
     uses_shop_ids: ClassVar[bool] = False  # True: its customer ids are the shop's own, not ids of the CRM
     needs: ClassVar[tuple[Need, ...]] = ()
+    # What staff read in the wizard: one line on the card, and where the vendor shows its secret.
+    blurb: ClassVar[str | Promise] = ""
+    secret_hint: ClassVar[str | Promise] = ""
+    scheme: ClassVar[Scheme | None] = None  # how it signs, as data: for test events and the scheme tester
+    example: ClassVar[Example | None] = None
     # What staff read on the connection's page: where to click, and what to subscribe to.
     steps: ClassVar[tuple[str | Promise, ...]] = ()
     topics: ClassVar[tuple[str, ...]] = ()
     secret_is_theirs: ClassVar[bool] = False  # True: the vendor makes the secret, staff copy it here
     signs_by_standard: ClassVar[bool] = False  # True: its secrets are those of Standard Webhooks (whsec_…)
+    reads_envelopes: ClassVar[bool] = (
+        False  # True: its messages are in the generic format of docs/webhooks.md
+    )
+    signs_topic: ClassVar[bool] = True  # False: the topic stands in a header alone, which anybody can change
     retries_are_identical: ClassVar[bool] = True  # False: the vendor counts its attempts in the body
     can_reconcile: ClassVar[bool] = False
+    pushing: ClassVar[PushKind | None] = None  # how its records hold values; None: they cannot be written to
+    can_read_back: ClassVar[bool] = False
 
     def check_secret(self, secret: str) -> None:
         """Raise signatures.InvalidSecret unless the vendor's scheme can use `secret`."""
@@ -184,6 +237,10 @@ class Adapter(ABC):
 
     def new_secret(self) -> str:
         return signatures.generate_secret() if self.signs_by_standard else signatures.new_text_secret()
+
+    def scheme_of(self, options: Mapping[str, Any]) -> Scheme | None:
+        """How a connection with these options is signed to, None while that is not set up."""
+        return self.scheme
 
     def clean_options(self, options: dict[str, Any]) -> dict[str, Any]:
         """The options to keep. Raises BadField(sentence) for options that are each fine but not together."""
@@ -231,8 +288,30 @@ class Adapter(ABC):
         """
         raise NotImplementedError
 
-    def push(self, message: OutboundMessage, *, secrets: Sequence[str], now: int) -> http.Answer:
-        """Hand a message to the connection's address, once: a Standard Webhooks delivery unless a kind differs.
+    def push(self, connection: Connection, writes: Sequence[Write], *, names: Names) -> Outcomes:
+        """Write to the customers' records, at most `pushing.batch` of them; how each went, by `key`.
+
+        Called outside of any transaction, and again with the same where an answer was lost: writing twice must change
+        nothing. Raises http.DeliveryError when no write is known to have arrived (permanent: somebody must change the
+        connection first). Only for kinds with `pushing`.
+        """
+        raise NotImplementedError
+
+    def probe(self, connection: Connection, *, names: Names) -> None:
+        """Ask the vendor for something small, to see that address and credentials fit. Raises http.DeliveryError."""
+        raise NotImplementedError
+
+    def read_back(
+        self, connection: Connection, references: Sequence[str], *, names: Names
+    ) -> Mapping[str, Values]:
+        """What these records hold under our names; a record that is gone is left out. May raise http.DeliveryError.
+
+        At most `pushing.batch` of them. Only for kinds with `can_read_back`.
+        """
+        raise NotImplementedError
+
+    def deliver(self, message: OutboundMessage, *, secrets: Sequence[str], now: int) -> http.Answer:
+        """Hand a message to the connection's own address, once: a Standard Webhooks delivery.
 
         Called outside of any transaction; raises http.DeliveryError.
         """

@@ -4,35 +4,79 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from django.utils.translation import gettext as _t
 from django.utils.translation import gettext_lazy as _
 
-from crm_integration import signatures
-from crm_integration.adapters.base import Adapter, Delivery, Found, Parsed, Unreadable, collect, digest
+from crm_integration import fetching, signatures
+from crm_integration.adapters import espocrm_push
+from crm_integration.adapters import espocrm_records as records
+from crm_integration.adapters.base import (
+    Adapter,
+    Delivery,
+    Parsed,
+    Unreadable,
+    collect,
+    digest,
+)
+from crm_integration.adapters.examples import Example
+from crm_integration.adapters.needs import Field, Need
+from crm_integration.adapters.pushing import Names, Outcomes, PushKind, Values, Write
 from crm_integration.adapters.reading import BadField, Fields, load_objects
+from crm_integration.models import Connection
+from crm_integration.schemes import Scheme
 from crm_integration.signatures import BadSignature, Reason
-from segmentation import normal
-from segmentation.kinds import EventKind
-from segmentation.normal import NormalConsent, NormalCustomer, NormalEvent
 
 MAX_RECORDS = 1000
-WON = "Closed Won"
-PERSON = frozenset({"emailAddress", "firstName", "lastName", "phoneNumber", "emailAddressIsOptedOut"})
 
 
 class EspoCrmAdapter(Adapter):
     slug = "espocrm"
     label = "EspoCRM"
     secret_is_theirs = True
+    # A name of the administrator's own begins with “c”, which EspoCRM puts there itself.
+    pushing = PushKind(
+        batch=espocrm_push.BATCH,
+        prefix="cTierwise",
+        in_camel_case=True,
+        name_pattern=r"[a-z][A-Za-z0-9]{0,98}",
+    )
+    can_read_back = True
+    api_root: ClassVar[str] = "{site}"
+    blurb = _("Contacts and won opportunities of an EspoCRM installation.")
+    secret_hint = _("On the webhook's page in EspoCRM, shown once it is saved.")
+    scheme = Scheme("signature", encoding="hex", wrapping="test:{signature}", armoured=True)
+    example = Example(
+        [{"id": "{person}", "firstName": "Test", "createdAt": "{now}", "modifiedAt": "{now}"}],
+    )
     topics = ("Contact.create", "Contact.update", "Opportunity.create", "Opportunity.update")
+    needs = (
+        Need(
+            "site",
+            _("Address of EspoCRM"),
+            _("Such as https://crm.example.com; only to write to contacts."),
+            Field.ADDRESS,
+        ),
+        Need(
+            "api_key",
+            _("API key"),
+            _("Of an API user whose role may read and edit all contacts; only to write to contacts."),
+            Field.SECRET,
+        ),
+    )
     steps = (
         _(
-            "In EspoCRM, open Administration → Webhooks and add one for each event below, with the address above."
+            "In EspoCRM, open Administration → Webhooks and add one for each event below, with the address of this page."
         ),
         _("Each webhook has a secret of its own, so each needs a connection of its own here."),
         _("An opportunity counts as an order when it is won; it needs an amount and a contact."),
+        _(
+            "To write to contacts, add the text fields below in the Entity Manager first; EspoCRM ignores a field it does "
+            "not have."
+        ),
     )
 
     def verify(self, delivery: Delivery, *, secrets: Sequence[str], now: int) -> None:
@@ -61,65 +105,24 @@ class EspoCrmAdapter(Adapter):
         except BadField as problem:
             raise Unreadable(str(problem)) from problem
         entries = [Fields(record, f"[{number}]") for number, record in enumerate(found)]
-        kinds = [_kind(entry) for entry in entries]
+        kinds = [records.kind_of(entry) for entry in entries]
         if not any(kinds):
             return Parsed("", is_known=False)
         title = " + ".join(sorted({kind for kind in kinds if kind}))
-        return collect(title, enumerate(entries), _read)
+        return collect(title, enumerate(entries), records.read)
 
+    def push(self, connection: Connection, writes: Sequence[Write], *, names: Names) -> Outcomes:
+        return espocrm_push.push(self._api(connection), writes)
 
-def _kind(entry: Fields) -> str:
-    """What a record is, by its fields: the message does not say."""
-    if "stage" in entry.values:
-        return "Opportunity"
-    return "Contact" if PERSON & set(entry.values) else ""
+    def probe(self, connection: Connection, *, names: Names) -> None:
+        espocrm_push.probe(self._api(connection))
 
+    def read_back(
+        self, connection: Connection, references: Sequence[str], *, names: Names
+    ) -> Mapping[str, Values]:
+        return espocrm_push.read_back(self._api(connection), references, names=names)
 
-def _read(entry: Fields) -> Found:
-    kind = _kind(entry)
-    if not kind:
-        return Found()
-    return _opportunity(entry) if kind == "Opportunity" else _contact(entry)
-
-
-def _contact(entry: Fields) -> Found:
-    reference = entry.text("id", most=normal.MAX_REFERENCE, required=True)
-    created_at = entry.moment("createdAt", utc=True)
-    changed_at = entry.moment("modifiedAt", utc=True) or created_at
-    refused = entry.flag("emailAddressIsOptedOut")
-    person = NormalCustomer(
-        reference=reference,
-        email=entry.clipped("emailAddress", most=254),
-        first_name=entry.clipped("firstName", most=150),
-        last_name=entry.clipped("lastName", most=150),
-        phone=entry.clipped("phoneNumber", most=50),
-        country=entry.clipped("addressCountry", most=64),
-        signed_up_at=created_at,
-        consents=(NormalConsent("marketing", "denied", changed_at),) if refused and changed_at else (),
-        updated_at=changed_at,
-    )
-    if created_at is None:
-        return Found(customers=(person,))
-    return Found((NormalEvent(reference, EventKind.SIGNED_UP, created_at, reference),), (person,))
-
-
-def _opportunity(entry: Fields) -> Found:
-    """A won opportunity is an order of its contact; one that is still open, or lost, says nothing."""
-    key = entry.text("id", most=normal.MAX_SOURCE_KEY, required=True)
-    if entry.text("stage", most=100) != WON:
-        return Found()
-    changed_at = entry.moment("modifiedAt", utc=True) or entry.moment("createdAt", utc=True)
-    if changed_at is None or not entry.has("amount"):
-        name = "modifiedAt" if changed_at is None else "amount"
-        raise BadField(_t("%(field)s is missing.") % {"field": entry.name(name)})
-    bought = NormalEvent(
-        source_key=key,
-        kind=EventKind.ORDER_PLACED,
-        occurred_at=entry.moment("closeDate", utc=True) or changed_at,
-        customer=entry.text("contactId", most=normal.MAX_REFERENCE, required=True),
-        source_version=int(changed_at.timestamp() * 1000),
-        amount=entry.amount_or_zero("amount"),
-        currency=entry.text("amountCurrency", most=3).upper(),
-        order_key=key,
-    )
-    return Found((bought,))
+    def _api(self, connection: Connection) -> fetching.Api:
+        [key] = fetching.credentials(connection, "api_key")
+        root = self.api_root.format(site=str(connection.options.get("site", "")).rstrip("/"))
+        return fetching.Api(f"{root}/api/v1", {"X-Api-Key": key}, time.sleep)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.utils.translation import gettext as _t
@@ -14,6 +14,7 @@ from crm_integration.adapters import standard_message
 from crm_integration.adapters.base import Adapter, Delivery, Parsed, digest
 from crm_integration.adapters.needs import Field, Need
 from crm_integration.adapters.reading import BadField
+from crm_integration.schemes import Scheme
 from crm_integration.signatures import BadSignature, Reason
 
 HEADER = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
@@ -26,6 +27,7 @@ class HmacAdapter(Adapter):
     slug = "hmac"
     label = _("Signed webhook (HMAC, you say how)")
     uses_shop_ids = True
+    reads_envelopes = True
     needs = (
         Need(
             "header",
@@ -81,13 +83,29 @@ class HmacAdapter(Adapter):
             most=MAX_TOLERANCE,
         ),
     )
+    blurb = _("A system of your own, or one that is not listed: you say which header and what is signed.")
+    example = standard_message.EXAMPLE
     steps = (
-        _("Enter below how the sender signs; its documentation says so."),
+        _("How the sender signs is entered here; its documentation says so."),
         _("Messages are in the generic format of docs/webhooks.md."),
         _(
             "Without a signed time, a message that somebody caught can be sent again: it then changes nothing."
         ),
     )
+
+    def scheme_of(self, options: Mapping[str, Any]) -> Scheme | None:
+        if not options.get("header"):
+            return None
+        return Scheme(
+            str(options["header"]).lower(),
+            algorithm=str(options["algorithm"]),
+            encoding=str(options["encoding"]),
+            base=str(options["base"]),
+            wrapping=str(options.get("prefix", "")) + "{signature}",
+            id_header=str(options.get("id_header", "")).lower(),
+            timestamp_header=str(options.get("timestamp_header", "")).lower(),
+            window=min(int(options.get("tolerance") or signatures.TOLERANCE_SECONDS), MAX_TOLERANCE),
+        )
 
     def clean_options(self, options: dict[str, Any]) -> dict[str, Any]:
         base = str(options.get("base", ""))

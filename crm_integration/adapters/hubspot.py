@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from django.utils.translation import gettext_lazy as _
 
 from crm_integration import fetching, signatures
+from crm_integration.adapters import hubspot_push
 from crm_integration.adapters import hubspot_records as records
 from crm_integration.adapters.base import (
     Adapter,
     Cursor,
     Delivery,
     Found,
+    Merged,
     Page,
     Parsed,
     PrivacyKind,
@@ -25,12 +28,16 @@ from crm_integration.adapters.base import (
     collect,
     digest,
 )
+from crm_integration.adapters.examples import Example
 from crm_integration.adapters.needs import Field, Need
+from crm_integration.adapters.pushing import Names, Outcomes, PushKind, Values, Write
 from crm_integration.adapters.reading import BadField, Fields, load_objects
 from crm_integration.models import Connection
+from crm_integration.schemes import Scheme
 from segmentation import normal
 
 BATCH = 100
+MOST_VALUE = 2000
 # A search ends after ten thousand records; before that it begins anew at the last change seen.
 SEARCH_END = 9_000
 IDENTITY = ("portalId", "subscriptionId", "eventId", "occurredAt")
@@ -47,10 +54,38 @@ class HubSpotAdapter(Adapter):
     secret_is_theirs = True
     retries_are_identical = False  # attemptNumber
     can_reconcile = True
+    pushing = PushKind(batch=hubspot_push.BATCH, name_pattern=r"[a-z][a-z0-9_]{0,99}")
+    can_read_back = True
     api_root: ClassVar[str] = "https://api.hubapi.com"
+    blurb = _("Contacts and won deals. Messages only name records, so it needs an access token as well.")
+    secret_hint = _("In the private app's settings, on the tab “Auth”: the client secret.")
+    scheme = Scheme(
+        "x-hubspot-signature-v3",
+        base="{method}{url}{body}{timestamp}",
+        timestamp_header="x-hubspot-request-timestamp",
+        in_milliseconds=True,
+    )
+    example = Example(
+        [
+            {
+                "eventId": "{key}",
+                "subscriptionId": 0,
+                "portalId": 0,
+                "occurredAt": "{epoch}",
+                "subscriptionType": "contact.creation",
+                "attemptNumber": 0,
+                "objectId": "{person}",
+            }
+        ],
+        note=_(
+            "HubSpot's messages only name a record, and no record has the name of this test: it gets as far as "
+            "“understood”. Change a contact in HubSpot and watch that message for the rest."
+        ),
+    )
     topics = (
         "contact.creation",
         "contact.propertyChange",
+        "contact.merge",
         "contact.deletion",
         "contact.privacyDeletion",
         "deal.creation",
@@ -60,13 +95,16 @@ class HubSpotAdapter(Adapter):
         Need(
             "access_token",
             _("Private app access token"),
-            _("Starts with pat-. It needs crm.objects.contacts.read and crm.objects.deals.read."),
+            _(
+                "Starts with pat-. It needs crm.objects.contacts.read and crm.objects.deals.read; "
+                "crm.objects.contacts.write and crm.schemas.contacts.read to write to contacts."
+            ),
             Field.SECRET,
         ),
     )
     steps = (
-        _("Create a private app; its client secret is the signing secret: enter it here under “Secrets”."),
-        _("In the app's webhooks, use the address above and subscribe to the topics below."),
+        _("Create a private app; its client secret is the signing secret: enter it on this page."),
+        _("In the app's webhooks, use the address of this page and subscribe to the topics below."),
         _("HubSpot's messages only name records: without the access token they cannot be read."),
         _("A deal counts as an order when it is won; it needs an amount, a close date and a contact."),
     )
@@ -99,9 +137,7 @@ class HubSpotAdapter(Adapter):
         parsed = collect(_title(names), sorted(told.values(), key=lambda pair: pair[0]), _read)
         if not any(_is_known(name) for name in names):
             return Parsed(parsed.topic, is_known=False)
-        first = {(thin.kind, thin.key): thin for thin in reversed(parsed.thin)}
-        once = sorted(first.values(), key=lambda thin: thin.item)
-        return Parsed(parsed.topic, rejections=parsed.rejections, privacy=parsed.privacy, thin=tuple(once))
+        return replace(parsed, thin=_once(parsed.thin))
 
     def hydrate(self, parsed: Parsed, connection: Connection) -> Parsed:
         if not parsed.thin:
@@ -131,11 +167,20 @@ class HubSpotAdapter(Adapter):
             at = _after(at, rows, content, start)
             yield Page(parsed, at)
 
+    def push(self, connection: Connection, writes: Sequence[Write], *, names: Names) -> Outcomes:
+        return hubspot_push.push(self._api(connection), writes)
+
+    def probe(self, connection: Connection, *, names: Names) -> None:
+        hubspot_push.probe(self._api(connection), names=names)
+
+    def read_back(
+        self, connection: Connection, references: Sequence[str], *, names: Names
+    ) -> Mapping[str, Values]:
+        return hubspot_push.read_back(self._api(connection), references, names=names)
+
     def _api(self, connection: Connection) -> fetching.Api:
-        token = connection.credentials.get("access_token")
-        if not token:
-            raise fetching.missing_credentials()
-        return fetching.Api(self.api_root, fetching.bearer(token), time.sleep)
+        [token] = fetching.credentials(connection, "access_token")
+        return fetching.Api(self.api_root, fetching.bearer(token), time.sleep, hubspot_push.asked_wait)
 
 
 def _identity(entry: Mapping[str, Any]) -> str:
@@ -170,8 +215,37 @@ def _read(entry: Fields) -> Found:
     if change in GONE:
         # A deal that is deleted takes nothing back: what was paid stays true.
         return Found(privacy=(PrivacyRequest(GONE[change], key),)) if kind == "contact" else Found()
-    merged = entry.text("newObjectId", most=normal.MAX_REFERENCE) if change == "merge" else ""
-    return Found(thin=(Thin(0, KINDS[kind], merged or key),))
+    if change == "merge":
+        return _merge(entry, kind, key)
+    changed = None
+    name = entry.clipped("propertyName", most=200)
+    if change == "propertyChange" and name:
+        changed = {name: entry.clipped("propertyValue", most=MOST_VALUE)}
+    return Found(thin=(Thin(0, KINDS[kind], key, changed),))
+
+
+def _merge(entry: Fields, kind: str, key: str) -> Found:
+    """The record that is left may be a third one (developers.hubspot.com/changelog/new-subscription-types-for-webhooks)."""
+    primary = entry.text("primaryObjectId", most=normal.MAX_REFERENCE) or key
+    kept = entry.text("newObjectId", most=normal.MAX_REFERENCE) or primary
+    told = entry.values.get("mergedObjectIds")
+    gone = [str(one) for one in (told if isinstance(told, list) else []) if isinstance(one, int | str)]
+    merged = (Merged(kept, tuple(dict.fromkeys([primary, *gone]))),) if kind == "contact" else ()
+    return Found(thin=(Thin(0, KINDS[kind], kept),), merged=merged)
+
+
+def _once(thin: Sequence[Thin]) -> tuple[Thin, ...]:
+    """Each record once, with all that changed in it; nothing is known of that where one event does not say."""
+    found: dict[tuple[str, str], Thin] = {}
+    for one in thin:
+        before = found.get((one.kind, one.key))
+        if before is None:
+            found[one.kind, one.key] = one
+            continue
+        both = before.changed is not None and one.changed is not None
+        changed = {**(before.changed or {}), **(one.changed or {})} if both else None
+        found[one.kind, one.key] = replace(before, changed=changed)
+    return tuple(found.values())
 
 
 def _fetch(api: fetching.Api, kind: str, items: Mapping[str, int], topic: str) -> Parsed:

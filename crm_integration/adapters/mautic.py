@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _t
 from django.utils.translation import gettext_lazy as _
 
 from crm_integration import fetching, signatures
+from crm_integration.adapters import mautic_push
 from crm_integration.adapters.base import (
     Adapter,
     Cursor,
@@ -20,13 +21,17 @@ from crm_integration.adapters.base import (
     Parsed,
     PrivacyKind,
     PrivacyRequest,
+    Shown,
     Unreadable,
     collect,
     digest,
 )
+from crm_integration.adapters.examples import Example
 from crm_integration.adapters.needs import Field, Need
+from crm_integration.adapters.pushing import Names, Outcomes, PushKind, Values, Write
 from crm_integration.adapters.reading import BadField, Fields, load_object
 from crm_integration.models import Connection
+from crm_integration.schemes import Scheme
 from segmentation import normal
 from segmentation.kinds import EventKind
 from segmentation.normal import NormalConsent, NormalCustomer, NormalEvent
@@ -45,7 +50,27 @@ class MauticAdapter(Adapter):
     slug = "mautic"
     label = "Mautic"
     can_reconcile = True
+    pushing = PushKind(
+        batch=mautic_push.BATCH,
+        name_pattern=r"[a-z][a-z0-9_]{0,24}",
+        has_tags=True,
+        joins_segments=True,
+        with_units=True,
+    )
+    can_read_back = True
     api_root: ClassVar[str] = "{site}"
+    blurb = _("Contacts, points, opt-outs and page hits of a Mautic installation.")
+    scheme = Scheme("webhook-signature")
+    example = Example(
+        {
+            "mautic.lead_post_save_new": [
+                {
+                    "contact": {"id": "{person}", "dateAdded": "{now}", "dateModified": "{now}"},
+                    "timestamp": "{now}",
+                }
+            ]
+        }
+    )
     needs = (
         Need(
             "site",
@@ -57,7 +82,9 @@ class MauticAdapter(Adapter):
         Need(
             "user",
             _("API user"),
-            _("A user with the right to view contacts; switch on HTTP basic auth."),
+            _(
+                "A user with the right to view contacts (and to edit them, to write); switch on HTTP basic auth."
+            ),
             Field.SECRET,
         ),
         Need("password", _("Password of the API user"), field=Field.SECRET),
@@ -105,11 +132,20 @@ class MauticAdapter(Adapter):
             entries = [(number, Fields(row, f"contacts[{number}]")) for number, row in enumerate(fresh)]
             yield Page(collect("contacts", entries, lambda row: _contact(row, None)), at)
 
+    def push(self, connection: Connection, writes: Sequence[Write], *, names: Names) -> Outcomes:
+        return mautic_push.push(_api(self.api_root, connection), writes)
+
+    def probe(self, connection: Connection, *, names: Names) -> None:
+        mautic_push.probe(_api(self.api_root, connection))
+
+    def read_back(
+        self, connection: Connection, references: Sequence[str], *, names: Names
+    ) -> Mapping[str, Values]:
+        return mautic_push.read_back(_api(self.api_root, connection), references, names=names)
+
 
 def _api(root: str, connection: Connection) -> fetching.Api:
-    user, password = (connection.credentials.get(name, "") for name in ("user", "password"))
-    if not (user and password):
-        raise fetching.missing_credentials()
+    user, password = fetching.credentials(connection, "user", "password")
     site = root.format(site=str(connection.options.get("site", "")).rstrip("/"))
     return fetching.Api(site, fetching.basic(user, password), time.sleep)
 
@@ -167,9 +203,11 @@ def _contact(data: Fields, at: datetime | None) -> Found:
         else {},
         updated_at=updated_at,
     )
+    ours = (Shown(reference, mautic_push.shown(data.values), mautic_push.tags(data.values)),)
     if added_at is None:
-        return Found(customers=(person,))
-    return Found((NormalEvent(reference, EventKind.SIGNED_UP, added_at, reference),), (person,))
+        return Found(customers=(person,), shown=ours)
+    signed_up = NormalEvent(reference, EventKind.SIGNED_UP, added_at, reference)
+    return Found((signed_up,), (person,), shown=ours)
 
 
 def _field(data: Fields, alias: str, most: int) -> str:

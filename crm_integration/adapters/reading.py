@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -12,6 +12,9 @@ from typing import Any
 
 import orjson
 from django.utils.translation import gettext as _
+
+from segmentation import normal
+from segmentation.normal import NormalCode
 
 _AMOUNT = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,6})?")
 MAX_WHOLE = 2**53
@@ -215,6 +218,16 @@ class Fields:
                 % {"field": self.name(field), "count": len(value), "most": most}
             )
         return [Fields(entry, f"{self.name(field)}[{number}]") for number, entry in enumerate(value)]
+
+
+def used_codes(told: Iterable[tuple[str, Decimal | None]]) -> tuple[NormalCode, ...]:
+    """Codes of an order with what each took off; each once, without empty ones, and not more than are kept."""
+    found = {
+        code.casefold(): NormalCode(code, off if off is None or off >= 0 else None)
+        for code, off in told
+        if code
+    }
+    return tuple(found.values())[: normal.MAX_CODES]
 
 
 def _plain_number(value: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import ClassVar
@@ -12,6 +12,7 @@ from typing import ClassVar
 from django.utils.translation import gettext_lazy as _
 
 from crm_integration import fetching, signatures
+from crm_integration.adapters import shopify_push
 from crm_integration.adapters import shopify_records as records
 from crm_integration.adapters.base import (
     Adapter,
@@ -25,10 +26,13 @@ from crm_integration.adapters.base import (
     digest,
     parse_object,
 )
+from crm_integration.adapters.examples import Example
 from crm_integration.adapters.needs import Field, Need
+from crm_integration.adapters.pushing import Names, Outcomes, PushKind, Values, Write
 from crm_integration.adapters.reading import Fields
 from crm_integration.http import Answer
 from crm_integration.models import Connection
+from crm_integration.schemes import Scheme
 
 API_VERSION = "2026-07"
 PAGE_SIZE = 250
@@ -44,6 +48,7 @@ TOPICS: dict[str, Callable[[Fields], Found]] = {
     "customers/create": records.customer_record,
     "customers/update": records.customer_record,
     "customers/delete": records.deleted_customer,
+    "customers/merge": records.merge,
     "customers/data_request": partial(records.privacy, PrivacyKind.EXPORT),
     "customers/redact": partial(records.privacy, PrivacyKind.ERASE),
     "shop/redact": partial(records.privacy, PrivacyKind.ERASE_SHOP),
@@ -55,9 +60,23 @@ class ShopifyAdapter(Adapter):
     slug = "shopify"
     label = "Shopify"
     secret_is_theirs = True
+    signs_topic = False
     can_reconcile = True
+    pushing = PushKind(batch=50, prefix="", has_tags=True, has_namespace=True)
+    can_read_back = True
     api_root: ClassVar[str] = "https://{shop_domain}"
     topics = tuple(TOPICS)
+    blurb = _("Orders, refunds, customers and the three privacy topics of a Shopify shop.")
+    secret_hint = _("In the app's settings under API credentials: the client secret.")
+    scheme = Scheme("x-shopify-hmac-sha256", aliases=("shopify-hmac-sha256",))
+    example = Example(
+        {"id": "{person}", "first_name": "Test", "created_at": "{now}", "updated_at": "{now}"},
+        {
+            "x-shopify-topic": "customers/create",
+            "x-shopify-webhook-id": "{key}",
+            "x-shopify-shop-domain": "test.myshopify.com",
+        },
+    )
     needs = (
         Need(
             "shop_domain",
@@ -71,16 +90,15 @@ class ShopifyAdapter(Adapter):
             "access_token",
             _("Admin API access token"),
             _(
-                "Starts with shpat_. It needs read_orders and read_customers (and read_all_orders for old orders)."
+                "Starts with shpat_. It needs read_orders and read_customers (and read_all_orders for old orders); "
+                "read_customer_merge to follow merges, write_customers to write to customers."
             ),
             Field.SECRET,
         ),
     )
     steps = (
-        _(
-            "Create an app for the shop; its client secret is the signing secret: enter it here under “Secrets”."
-        ),
-        _("Let the app subscribe to the topics below with the address above, in JSON."),
+        _("Create an app for the shop; its client secret is the signing secret: enter it on this page."),
+        _("Let the app subscribe to the topics below with the address of this page, in JSON."),
         _("Do not use the notifications of the store settings: they are signed with another secret."),
         _("The three privacy topics are set in the app's settings; use the same address."),
     )
@@ -126,10 +144,19 @@ class ShopifyAdapter(Adapter):
             if answer is not None and _is_busy(answer):
                 api.sleep(1)
 
+    def push(self, connection: Connection, writes: Sequence[Write], *, names: Names) -> Outcomes:
+        return shopify_push.push(self._api(connection), writes, names=names)
+
+    def probe(self, connection: Connection, *, names: Names) -> None:
+        shopify_push.probe(self._api(connection))
+
+    def read_back(
+        self, connection: Connection, references: Sequence[str], *, names: Names
+    ) -> Mapping[str, Values]:
+        return shopify_push.read_back(self._api(connection), references, names=names)
+
     def _api(self, connection: Connection) -> fetching.Api:
-        token = connection.credentials.get("access_token")
-        if not token:
-            raise fetching.missing_credentials()
+        [token] = fetching.credentials(connection, "access_token")
         root = self.api_root.format(shop_domain=connection.options.get("shop_domain", ""))
         headers = {"X-Shopify-Access-Token": token}
         return fetching.Api(f"{root}/admin/api/{API_VERSION}", headers, time.sleep)

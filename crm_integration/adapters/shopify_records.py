@@ -7,15 +7,17 @@ from decimal import Decimal
 
 from django.utils.translation import gettext as _
 
-from crm_integration.adapters.base import Found, PrivacyKind, PrivacyRequest, Thin
-from crm_integration.adapters.reading import BadField, Fields
+from crm_integration.adapters.base import Found, Merged, PrivacyKind, PrivacyRequest, Thin
+from crm_integration.adapters.reading import BadField, Fields, used_codes
 from segmentation import normal
 from segmentation.kinds import EventKind
-from segmentation.normal import NormalConsent, NormalCustomer, NormalEvent, NormalItem
+from segmentation.normal import NormalCode, NormalConsent, NormalCustomer, NormalEvent, NormalItem
 
 MAX_LINES = 500
 # Money has arrived, or had before it was given back; “pending”, “authorized”, “partially_paid” and “voided” are unpaid.
 PAID = frozenset({"paid", "partially_refunded", "refunded"})
+GID = "gid://shopify/Customer/"
+MERGED = "completed"
 CONSENT = {"subscribed": "granted", "unsubscribed": "denied", "redacted": "denied"}
 
 
@@ -56,6 +58,18 @@ def _placed(data: Fields, key: str, person: Fields | None) -> NormalEvent:
         order_key=key,
         email=data.clipped("email", most=254) or data.clipped("contact_email", most=254),
         channel=data.clipped("source_name", most=64),
+        codes=_codes(data),
+    )
+
+
+def _codes(data: Fields) -> tuple[NormalCode, ...]:
+    """A shipping code takes nothing off the goods."""
+    return used_codes(
+        (
+            part.clipped("code", most=normal.MAX_CODE),
+            Decimal(0) if part.clipped("type", most=20) == "shipping" else part.amount("amount"),
+        )
+        for part in data.objects("discount_codes", most=MAX_LINES)
     )
 
 
@@ -183,6 +197,24 @@ def refund_notice(data: Fields) -> Found:
 def deleted_customer(data: Fields) -> Found:
     key = data.text("id", most=normal.MAX_REFERENCE, required=True)
     return Found(privacy=(PrivacyRequest(PrivacyKind.DELETED, key),))
+
+
+def merge(data: Fields) -> Found:
+    """Two customers became one; a merge that failed, or has only begun, says nothing (CustomerMergeRequestStatus)."""
+    kept = _customer_id(data, "admin_graphql_api_customer_kept_id")
+    gone = _customer_id(data, "admin_graphql_api_customer_deleted_id")
+    if data.text("status", most=40, required=True).lower() != MERGED:
+        return Found()
+    return Found(merged=(Merged(kept, (gone,)),))
+
+
+def _customer_id(data: Fields, name: str) -> str:
+    """The plain number that other messages tell."""
+    told = data.text(name, most=normal.MAX_REFERENCE, required=True)
+    key = told.removeprefix(GID)
+    if key == told or not key.isdecimal():
+        raise BadField(_("%(field)s is no customer of Shopify.") % {"field": data.name(name)})
+    return key
 
 
 def privacy(kind: PrivacyKind, data: Fields) -> Found:

@@ -9,7 +9,8 @@ from django.utils.translation import gettext_lazy
 from crm_integration import signatures
 from crm_integration.adapters import standard_message
 from crm_integration.adapters.base import Adapter, Delivery, Parsed
-from crm_integration.adapters.standard_message import MAX_BATCH
+from crm_integration.adapters.standard_message import EXAMPLE, MAX_BATCH
+from crm_integration.schemes import Key, Scheme
 
 __all__ = ["MAX_BATCH", "StandardAdapter"]
 
@@ -18,7 +19,18 @@ class StandardAdapter(Adapter):
     slug = "standard"
     label = gettext_lazy("Standard Webhooks (generic)")
     uses_shop_ids = True
+    reads_envelopes = True
     signs_by_standard = True
+    blurb = gettext_lazy("Your own shop or any system that can sign: libraries in most languages do it.")
+    scheme = Scheme(
+        "webhook-signature",
+        base="{id}.{timestamp}.{body}",
+        wrapping="v1,{signature}",
+        key=Key.BASE64,
+        id_header="webhook-id",
+        timestamp_header="webhook-timestamp",
+    )
+    example = EXAMPLE
     steps = (
         gettext_lazy(
             "Give the address and the signing secret to whoever sends; docs/webhooks.md has examples."

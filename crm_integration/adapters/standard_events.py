@@ -9,14 +9,15 @@ from decimal import Decimal
 
 from django.utils.translation import gettext as _
 
-from crm_integration.adapters.base import Found
-from crm_integration.adapters.reading import BadField, Fields
+from crm_integration.adapters.base import Found, Merged, PrivacyKind, PrivacyRequest
+from crm_integration.adapters.reading import BadField, Fields, used_codes
 from segmentation import normal
 from segmentation.kinds import EventKind
-from segmentation.normal import NormalConsent, NormalCustomer, NormalEvent, NormalItem
+from segmentation.normal import NormalCode, NormalConsent, NormalCustomer, NormalEvent, NormalItem
 
 MAX_ITEMS = 500
 MAX_ATTRIBUTES = 100
+MAX_MERGED = 50
 MAX_SHORT = 64
 MAX_EMAIL = 254
 PURPOSES = ("marketing", "profiling")
@@ -161,7 +162,20 @@ def _event(kind: EventKind, entry: Entry, *, key: str, order: str = "", who: Who
         order_key=order,
         email=who.email,
         channel=data.text("channel", most=MAX_SHORT),
+        codes=_codes(data, kind),
     )
+
+
+def _codes(data: Fields, kind: EventKind) -> tuple[NormalCode, ...]:
+    """`discount_codes`: texts, or objects {code, amount}; an empty list in a change takes back what it redeemed."""
+    given = data.values.get("discount_codes")
+    if given == [] and kind is EventKind.ORDER_CHANGED:
+        return normal.NO_CODES
+    if isinstance(given, list) and all(isinstance(one, str) for one in given):
+        wrapped = [{"code": one} for one in given]
+        data = Fields({**data.values, "discount_codes": wrapped}, data.path)
+    parts = data.objects("discount_codes", most=normal.MAX_CODES)
+    return used_codes((part.text("code", most=normal.MAX_CODE), _positive(part, "amount")) for part in parts)
 
 
 def _found(event: NormalEvent, who: Who) -> Found:
@@ -248,6 +262,26 @@ def _consent_changed(entry: Entry) -> Found:
     return Found(customers=(NormalCustomer(reference=reference, consents=(consent,), updated_at=entry.at),))
 
 
+def _customer_deleted(entry: Entry) -> Found:
+    """The record is gone there; whether the person is to be erased here is for staff to say."""
+    reference = entry.data.text("reference", most=normal.MAX_REFERENCE, required=True)
+    return Found(privacy=(PrivacyRequest(PrivacyKind.DELETED, reference),))
+
+
+def _customers_merged(entry: Entry) -> Found:
+    kept = entry.data.text("kept", most=normal.MAX_REFERENCE, required=True)
+    given = entry.data.values.get("gone")
+    wrapped = [{"id": one} for one in given] if isinstance(given, list) else given
+    data = Fields({"gone": wrapped}, entry.data.path)
+    gone = [
+        part.text("id", most=normal.MAX_REFERENCE, required=True)
+        for part in data.objects("gone", most=MAX_MERGED)
+    ]
+    if not gone:
+        raise BadField(_("%(field)s is missing.") % {"field": entry.data.name("gone")})
+    return Found(merged=(Merged(kept, tuple(gone)),))
+
+
 TOPICS: dict[str, Reader] = {
     "order.placed": _order(EventKind.ORDER_PLACED),
     "order.updated": _order(EventKind.ORDER_CHANGED),
@@ -255,6 +289,8 @@ TOPICS: dict[str, Reader] = {
     "order.refunded": _refund,
     "customer.created": _customer_created,
     "customer.updated": _customer_changed,
+    "customer.merged": _customers_merged,
+    "customer.deleted": _customer_deleted,
     "consent.changed": _consent_changed,
     "product.viewed": _plain(EventKind.VIEWED),
     "product.favourited": _plain(EventKind.FAVOURITED),

@@ -6,12 +6,20 @@ from django.utils.translation import gettext as _
 
 from crm_integration.adapters import standard_events
 from crm_integration.adapters.base import Found, Parsed, Unreadable, collect
+from crm_integration.adapters.examples import Example
 from crm_integration.adapters.reading import BadField, Fields, load_object
 
 TEST_TOPIC = "ping"
 BATCH_TOPIC = "events.batch"
 MAX_BATCH = 1000
 MAX_TOPIC = 100
+EXAMPLE = Example(
+    {
+        "type": "customer.updated",
+        "timestamp": "{now}",
+        "data": {"reference": "{person}", "first_name": "Test", "signed_up_at": "{now}"},
+    }
+)
 
 
 def parse(body: bytes, *, message_key: str) -> Parsed:

@@ -22,9 +22,11 @@ from crm_integration.adapters.base import (
     collect,
     digest,
 )
+from crm_integration.adapters.examples import Example
 from crm_integration.adapters.needs import Field, Need
 from crm_integration.adapters.reading import BadField, Fields, load_object
 from crm_integration.models import Connection
+from crm_integration.schemes import Scheme
 from crm_integration.signatures import BadSignature, Reason
 
 PAGE_SIZE = 100
@@ -39,6 +41,26 @@ class StripeAdapter(Adapter):
     can_reconcile = True
     api_root: ClassVar[str] = "https://api.stripe.com"
     topics = tuple(records.TOPICS)
+    blurb = _("Payments, invoices and refunds. Stripe tells a new endpoint's secret once it has the address.")
+    secret_hint = _("On the endpoint's page in Stripe, under “Signing secret”: it starts with whsec_.")
+    scheme = Scheme(
+        "stripe-signature",
+        encoding="hex",
+        base="{timestamp}.{body}",
+        wrapping="t={timestamp},v1={signature}",
+    )
+    example = Example(
+        {
+            "id": "evt_{key}",
+            "object": "event",
+            "type": "customer.created",
+            "created": "{epoch}",
+            "livemode": True,
+            "data": {
+                "object": {"id": "{person}", "object": "customer", "name": "Test", "created": "{epoch}"}
+            },
+        }
+    )
     needs = (
         Need(
             "secret_key",
@@ -49,9 +71,9 @@ class StripeAdapter(Adapter):
     )
     steps = (
         _(
-            "In Stripe, open Developers → Webhooks and add an endpoint with the address above and the topics below."
+            "In Stripe, open Developers → Webhooks and add an endpoint with the address of this page and the topics below."
         ),
-        _("Copy the endpoint's signing secret (whsec_…) and enter it here under “Secrets”."),
+        _("Copy the endpoint's signing secret (whsec_…) and enter it on this page."),
         _("Shipping is left out where Stripe tells it: in checkout sessions, invoices and payment details."),
     )
 
@@ -92,9 +114,7 @@ class StripeAdapter(Adapter):
     def pages(
         self, connection: Connection, *, since: datetime, until: datetime, cursor: Cursor | None
     ) -> Iterator[Page]:
-        key = connection.credentials.get("secret_key")
-        if not key:
-            raise fetching.missing_credentials()
+        [key] = fetching.credentials(connection, "secret_key")
         api = fetching.Api(self.api_root, fetching.bearer(key), time.sleep)
         at: Cursor | None = cursor or {"after": None}
         times = {"created[gte]": int(since.timestamp()), "created[lte]": int(until.timestamp())}

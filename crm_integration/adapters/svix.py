@@ -9,17 +9,32 @@ from django.utils.translation import gettext_lazy
 from crm_integration import signatures
 from crm_integration.adapters import standard_message
 from crm_integration.adapters.base import Adapter, Delivery, Parsed
+from crm_integration.schemes import Key, Scheme
 
 
 class SvixAdapter(Adapter):
     slug = "svix"
     label = gettext_lazy("Svix")
     uses_shop_ids = True
+    reads_envelopes = True
     signs_by_standard = True
     secret_is_theirs = True
+    blurb = gettext_lazy("Any system that sends through Svix.")
+    secret_hint = gettext_lazy(
+        "On the endpoint's page in Svix, under “Signing Secret”: it starts with whsec_."
+    )
+    scheme = Scheme(
+        "svix-signature",
+        base="{id}.{timestamp}.{body}",
+        wrapping="v1,{signature}",
+        key=Key.BASE64,
+        id_header="svix-id",
+        timestamp_header="svix-timestamp",
+    )
+    example = standard_message.EXAMPLE
     steps = (
-        gettext_lazy("In Svix, add an endpoint with the address above."),
-        gettext_lazy("Copy the endpoint's signing secret (whsec_…) and enter it here under “Secrets”."),
+        gettext_lazy("In Svix, add an endpoint with the address of this page."),
+        gettext_lazy("Copy the endpoint's signing secret (whsec_…) and enter it on this page."),
         gettext_lazy("Messages are in the generic format of docs/webhooks.md."),
     )
 

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from datetime import datetime
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
+from typing import ClassVar
 
 from django.utils.translation import gettext as _t
 from django.utils.translation import gettext_lazy as _
 
-from crm_integration import signatures
-from crm_integration.adapters.base import Adapter, Delivery, Found, Parsed, Unreadable, collect, digest
+from crm_integration import fetching, signatures
+from crm_integration.adapters import segment_push
+from crm_integration.adapters.base import Adapter, Delivery, Found, Parsed, Shown, Unreadable, collect, digest
+from crm_integration.adapters.examples import Example
+from crm_integration.adapters.needs import Field, Need
+from crm_integration.adapters.pushing import Names, Outcomes, PushKind, Values, Write
 from crm_integration.adapters.reading import BadField, Fields, load_objects
+from crm_integration.http import DeliveryError
+from crm_integration.models import Connection
+from crm_integration.schemes import Scheme
 from segmentation import normal
 from segmentation.kinds import EventKind
 from segmentation.normal import NormalCustomer, NormalEvent, NormalItem
 
 MAX_LINES = 500
 MAX_BATCH = 1000
+# region → (tracking, profiles)
+REGIONS = {
+    "us": ("https://api.segment.io", "https://profiles.segment.com"),
+    "eu": ("https://eu1.api.segmentapis.com", "https://profiles.euw1.segment.com"),
+}
 TYPES = frozenset({"track", "identify", "page", "screen", "group", "alias"})
 
 
@@ -26,6 +40,43 @@ class SegmentAdapter(Adapter):
     label = "Twilio Segment"
     uses_shop_ids = True  # userId is the id that the shop gave
     retries_are_identical = False
+    pushing = PushKind(batch=100)
+    can_read_back = True
+    # By region; for tests one root takes the place of all.
+    api_root: ClassVar[str] = ""
+    needs = (
+        Need(
+            "region",
+            _("Region of the workspace"),
+            field=Field.CHOICE,
+            choices=tuple(REGIONS),
+            default="us",
+        ),
+        Need(
+            "write_key",
+            _("Write key of a source"),
+            _("To tell Segment: add a source of the kind “HTTP API”; its write key is in its settings."),
+            Field.SECRET,
+        ),
+        Need("space_id", _("Space id"), _("To read traits back: Unify → Settings → API access.")),
+        Need(
+            "profile_token",
+            _("Profile API access token"),
+            _("To read traits back; not every plan of Segment has this."),
+            Field.SECRET,
+        ),
+    )
+    blurb = _("What visitors and customers do, as Segment's track and identify calls tell it.")
+    scheme = Scheme("x-segment-signature", algorithm="sha1", encoding="hex", aliases=("x-signature",))
+    example = Example(
+        {
+            "type": "identify",
+            "messageId": "{key}",
+            "userId": "{person}",
+            "timestamp": "{now}",
+            "traits": {"firstName": "Test", "createdAt": "{now}"},
+        }
+    )
     steps = (
         _(
             "In Segment, add the destination “Webhooks (Actions)” with the address and the secret of this page."
@@ -60,8 +111,37 @@ class SegmentAdapter(Adapter):
             raise Unreadable(str(problem)) from problem
         title = sorted(set(names))[0] + (f" +{len(set(names)) - 1}" if len(set(names)) > 1 else "")
         if not any(name in TOPICS or name == "identify" for name in names):
-            return Parsed(title, is_known=False)
+            return Parsed(title, is_known=False, shown=tuple(_own_shown(entries)))
         return collect(title, enumerate(entries), lambda entry: _read(entry, message_key))
+
+    def push(self, connection: Connection, writes: Sequence[Write], *, names: Names) -> Outcomes:
+        return segment_push.push(self._tracking(connection), writes, now=datetime.now(UTC))
+
+    def probe(self, connection: Connection, *, names: Names) -> None:
+        """A write key cannot be tried: Segment answers 200 to a wrong one as well."""
+        self._tracking(connection)
+
+    def read_back(
+        self, connection: Connection, references: Sequence[str], *, names: Names
+    ) -> Mapping[str, Values]:
+        return segment_push.read_back(self._profiles(connection), references, names=names)
+
+    def _tracking(self, connection: Connection) -> fetching.Api:
+        [key] = fetching.credentials(connection, "write_key")
+        return fetching.Api(self.api_root or _hosts(connection)[0], fetching.basic(key, ""), time.sleep)
+
+    def _profiles(self, connection: Connection) -> fetching.Api:
+        token, space = connection.credentials.get("profile_token"), connection.options.get("space_id")
+        if not (token and space):
+            raise DeliveryError(
+                _t("Enter the space id and the Profile API token to read traits back."), permanent=True
+            )
+        root = self.api_root or _hosts(connection)[1]
+        return fetching.Api(f"{root}/v1/spaces/{space}", fetching.basic(token, ""), time.sleep)
+
+
+def _hosts(connection: Connection) -> tuple[str, str]:
+    return REGIONS.get(str(connection.options.get("region")), REGIONS["us"])
 
 
 def _entries(body: bytes) -> list[Fields]:
@@ -86,7 +166,17 @@ def _name(entry: Fields) -> str:
     return entry.text("event", most=100, required=True).lower() if kind == "track" else kind
 
 
+def _own_shown(entries: Iterable[Fields]) -> Iterator[Shown]:
+    """Events that bear the mark of our own writes."""
+    for entry in entries:
+        if entry.clipped("messageId", most=100).startswith(segment_push.MARK):
+            yield Shown(entry.clipped("userId", most=normal.MAX_REFERENCE), is_own=True)
+
+
 def _read(entry: Fields, message_key: str) -> Found:
+    own = tuple(_own_shown([entry]))
+    if own:
+        return Found(shown=own)
     if entry.text("type", most=20, required=True) == "identify":
         return _identify(entry)
     reader = TOPICS.get(_name(entry))

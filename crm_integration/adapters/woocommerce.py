@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from django.utils.translation import gettext_lazy as _
 
 from crm_integration import fetching, signatures
+from crm_integration.adapters import woocommerce_push
 from crm_integration.adapters import woocommerce_records as records
 from crm_integration.adapters.base import (
     Adapter,
@@ -23,9 +24,12 @@ from crm_integration.adapters.base import (
     digest,
     parse_object,
 )
+from crm_integration.adapters.examples import Example
 from crm_integration.adapters.needs import Field, Need
+from crm_integration.adapters.pushing import Names, Outcomes, PushKind, Values, Write
 from crm_integration.adapters.reading import BadField, Fields, load_object
 from crm_integration.models import Connection
+from crm_integration.schemes import Scheme
 
 # The first ping of a new webhook: form-encoded, unsigned, and switched off again unless it is answered with 200.
 HELLO = re.compile(rb"webhook_id=[0-9]{1,12}")
@@ -45,9 +49,24 @@ READERS = {"customers": records.customer_record, "orders": records.order}
 class WooCommerceAdapter(Adapter):
     slug = "woocommerce"
     label = "WooCommerce"
+    signs_topic = False
     can_reconcile = True
+    pushing = PushKind(batch=woocommerce_push.BATCH)
+    can_read_back = True
     api_root: ClassVar[str] = "{site}"
     topics = tuple(TOPICS)
+    blurb = _("Orders and customers of a WordPress shop. What its webhooks lose is found every night.")
+    scheme = Scheme("x-wc-webhook-signature")
+    example = Example(
+        {
+            "id": "{person}",
+            "email": "",
+            "first_name": "Test",
+            "date_created_gmt": "{now}",
+            "date_modified_gmt": "{now}",
+        },
+        {"x-wc-webhook-topic": "customer.created", "x-wc-webhook-delivery-id": "{key}"},
+    )
     needs = (
         Need(
             "site",
@@ -57,13 +76,16 @@ class WooCommerceAdapter(Adapter):
             required=True,
         ),
         Need(
-            "consumer_key", _("REST API consumer key"), _("Starts with ck_; “Read” is enough."), Field.SECRET
+            "consumer_key",
+            _("REST API consumer key"),
+            _("Starts with ck_; “Read” is enough, “Read/Write” to write to customers."),
+            Field.SECRET,
         ),
         Need("consumer_secret", _("REST API consumer secret"), _("Starts with cs_."), Field.SECRET),
     )
     steps = (
         _("In WooCommerce, open Settings → Advanced → Webhooks and add one webhook for each topic below."),
-        _("Use the address above as delivery URL, the signing secret as secret, and API version 3."),
+        _("Use the address of this page as delivery URL, the signing secret as secret, and API version 3."),
         _("WooCommerce never sends a message twice: what is lost is found by the nightly comparison."),
         _("For that comparison create a REST API key (Settings → Advanced → REST API) that may read."),
     )
@@ -110,11 +132,20 @@ class WooCommerceAdapter(Adapter):
             entries = [(number, Fields(row, f"{kind}[{number}]")) for number, row in enumerate(rows)]
             yield Page(collect(kind, entries, READERS[kind]), at)
 
+    def push(self, connection: Connection, writes: Sequence[Write], *, names: Names) -> Outcomes:
+        return woocommerce_push.push(_api(self.api_root, connection), writes)
+
+    def probe(self, connection: Connection, *, names: Names) -> None:
+        woocommerce_push.probe(_api(self.api_root, connection))
+
+    def read_back(
+        self, connection: Connection, references: Sequence[str], *, names: Names
+    ) -> Mapping[str, Values]:
+        return woocommerce_push.read_back(_api(self.api_root, connection), references, names=names)
+
 
 def _api(root: str, connection: Connection) -> fetching.Api:
-    key, secret = (connection.credentials.get(name, "") for name in ("consumer_key", "consumer_secret"))
-    if not (key and secret):
-        raise fetching.missing_credentials()
+    key, secret = fetching.credentials(connection, "consumer_key", "consumer_secret")
     site = root.format(site=str(connection.options.get("site", "")).rstrip("/"))
     return fetching.Api(f"{site}/wp-json/wc/v3", fetching.basic(key, secret), time.sleep)
 

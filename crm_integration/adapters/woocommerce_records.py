@@ -7,8 +7,9 @@ from decimal import Decimal
 
 from django.utils.translation import gettext as _
 
-from crm_integration.adapters.base import Found, PrivacyKind, PrivacyRequest, Thin
-from crm_integration.adapters.reading import BadField, Fields
+from crm_integration.adapters.base import Found, PrivacyKind, PrivacyRequest, Shown, Thin
+from crm_integration.adapters.reading import BadField, Fields, used_codes
+from crm_integration.adapters.woocommerce_push import shown
 from segmentation import normal
 from segmentation.kinds import EventKind
 from segmentation.normal import NormalCustomer, NormalEvent, NormalItem
@@ -55,6 +56,10 @@ def _placed(data: Fields, key: str) -> NormalEvent:
         items=items,
         order_key=key,
         email=data.part("billing").clipped("email", most=254),
+        codes=used_codes(
+            (part.clipped("code", most=normal.MAX_CODE), part.amount("discount"))
+            for part in data.objects("coupon_lines", most=MAX_LINES)
+        ),
     )
 
 
@@ -111,10 +116,11 @@ def customer_record(data: Fields) -> Found:
         return Found(thin=(Thin(0, "customers", key),))
     signed_up_at = data.moment("date_created_gmt", utc=True)
     person = _person(key, data.part("billing"), data)
+    ours = (Shown(key, shown(data.values)),)
     if signed_up_at is None:
-        return Found(customers=(person,))
+        return Found(customers=(person,), shown=ours)
     signed_up = NormalEvent(source_key=key, kind=EventKind.SIGNED_UP, occurred_at=signed_up_at, customer=key)
-    return Found((signed_up,), (person,))
+    return Found((signed_up,), (person,), shown=ours)
 
 
 def _person(reference: str, billing: Fields, data: Fields) -> NormalCustomer:

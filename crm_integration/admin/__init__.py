@@ -1,3 +1,3 @@
 """The staff console of the doors: connections, their messages, and tokens."""
 
-from crm_integration.admin import connections, messages, tokens  # noqa: F401
+from crm_integration.admin import connections, messages, system, tokens  # noqa: F401

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import OuterRef, QuerySet, Subquery
-from django.http import HttpRequest, HttpResponse, HttpResponseNotFound
+from django.http import HttpRequest, HttpResponse, HttpResponseNotFound, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _t
@@ -15,8 +16,11 @@ from django.utils.translation import gettext_lazy as _
 from crm_integration import connections, outbox, signatures
 from crm_integration.adapters import registry
 from crm_integration.adapters.base import Adapter
-from crm_integration.admin import health, queue_page
+from crm_integration.admin import drift_panel, health, push_form, queue_page, traffic
+from crm_integration.admin.connect_form import secret_rule
 from crm_integration.admin.forms import PREFIX, ConnectionForm, field_name, form_for
+from crm_integration.admin.scheme_page import SchemePage
+from crm_integration.admin.setup_pages import SetupPages
 from crm_integration.connections import Door
 from crm_integration.models import Connection, InboundMessage
 from segmentation.admin.base import HouseAdmin, View, badge, post_only
@@ -27,12 +31,13 @@ DOOR_NAMES = {Door.INBOUND: _("signing secret"), Door.OUTBOUND: _("delivery secr
 
 
 @admin.register(Connection)
-class ConnectionAdmin(HouseAdmin):
+class ConnectionAdmin(drift_panel.DriftButtons, SetupPages, SchemePage, HouseAdmin):
     form = ConnectionForm
-    list_display = ("name", "adapter", "health_badge", "accepts_inbound", "sends_outbound", "last_received")
+    list_display = ("name", "kind", "health_badge", "accepts_inbound", "sends_outbound", "last_received")
     search_fields = ("name", "slug")
     prepopulated_fields = {"slug": ["name"]}
     change_form_outer_before_template = "crm_integration/connection_head.html"
+    list_before_template = "crm_integration/connect_button.html"
     fieldsets = (
         (None, {"fields": (("name", "slug"), ("adapter", "is_active"))}),
         (
@@ -48,6 +53,9 @@ class ConnectionAdmin(HouseAdmin):
             ("<int:pk>/secret/<slug:door>/", self.secret_view, "secret"),
             ("<int:pk>/secret/<slug:door>/drop/", self.drop_secret_view, "drop_secret"),
             ("<int:pk>/test/", self.test_view, "test"),
+            *self.drift_urls(),
+            *self.setup_urls(),
+            *self.scheme_urls(),
         ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Connection]:
@@ -70,7 +78,10 @@ class ConnectionAdmin(HouseAdmin):
             return self.fieldsets
         names = tuple(field_name(need) for need in kind.needs)
         title = _t("What %(kind)s needs") % {"kind": kind.label}
-        return (*self.fieldsets[:1], (title, {"fields": names}), *self.fieldsets[1:])
+        written = push_form.field_names(kind) if obj is not None else ()
+        pushed = _t("Out: what is written to %(kind)s by its own API") % {"kind": kind.label}
+        more = ((pushed, {"fields": written, "classes": ["collapse"]}),) if written else ()
+        return (*self.fieldsets[:1], (title, {"fields": names}), *self.fieldsets[1:], *more)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Connection | None = None) -> tuple[str, ...]:
         """The short name is part of an address that others have stored: it stays."""
@@ -80,6 +91,11 @@ class ConnectionAdmin(HouseAdmin):
         return {} if obj else dict(self.prepopulated_fields)
 
     # --- columns
+    @admin.display(description=_("kind"), ordering="adapter")
+    def kind(self, connection: Connection) -> str:
+        known = registry.ADAPTERS.get(connection.adapter)
+        return str(known.label) if known is not None else connection.adapter
+
     @admin.display(description=_("state"))
     def health_badge(self, connection: Connection) -> SafeString:
         return badge(*health.state(connection))
@@ -98,7 +114,12 @@ class ConnectionAdmin(HouseAdmin):
     ) -> Any:
         connection = Connection.objects.filter(pk=object_id).first() if object_id else None
         facts = (
-            {"health": health.of(connection), "queue": queue_page.of(connection)}
+            {
+                "health": health.of(connection),
+                "queue": queue_page.of(connection),
+                "drift": drift_panel.of(connection),
+                "traffic": traffic.of(connection),
+            }
             if connection is not None
             else {}
         )
@@ -110,6 +131,8 @@ class ConnectionAdmin(HouseAdmin):
             connections.save_settings(
                 obj, options=form.options(), credentials=form.credentials(), actor=request.user
             )
+        if form.push is not None:
+            connections.save_push(obj, push=form.push, actor=request.user)
         if "sends_outbound" in form.changed_data and obj.sends_outbound:
             connections.note_switched_on(obj)
             enqueue(Job.DELIVER)
@@ -124,7 +147,7 @@ class ConnectionAdmin(HouseAdmin):
         theirs = registry.get(obj.adapter).secret_is_theirs
         wanted = (
             (Door.INBOUND, connections.uses_inbound_secret(obj) and not theirs),
-            (Door.OUTBOUND, obj.sends_outbound),
+            (Door.OUTBOUND, connections.uses_outbound_secret(obj)),
         )
         doors = [door for door, used in wanted if used]
         if not doors and theirs:
@@ -132,8 +155,24 @@ class ConnectionAdmin(HouseAdmin):
             return self.back_to(obj)
         if not doors:
             return super().response_add(request, obj, post_url_continue)
-        made = {door: connections.set_secret(obj, door, actor=request.user) for door in doors}
-        return self._secrets_page(request, obj, made)
+        return self._secrets_made(request, obj, doors)
+
+    def response_change(self, request: HttpRequest, obj: Connection) -> HttpResponse:
+        """What was switched on and cannot do without a secret gets one; the first delivery would fail for good else."""
+        kind = registry.ADAPTERS.get(obj.adapter)
+        theirs = kind is None or kind.secret_is_theirs
+        wanted = (
+            (Door.INBOUND, connections.uses_inbound_secret(obj) and not theirs),
+            (Door.OUTBOUND, connections.needs_outbound_secret(obj)),
+        )
+        doors = [door for door, needs in wanted if needs and not connections.has_secret(obj, door)]
+        return self._secrets_made(request, obj, doors) if doors else super().response_change(request, obj)
+
+    def _secrets_made(
+        self, request: HttpRequest, connection: Connection, doors: Sequence[Door]
+    ) -> HttpResponse:
+        made = {door: connections.set_secret(connection, door, actor=request.user) for door in doors}
+        return self._secrets_page(request, connection, made)
 
     def _secrets_page(
         self, request: HttpRequest, connection: Connection, made: dict[Door, str]
@@ -161,11 +200,19 @@ class ConnectionAdmin(HouseAdmin):
             secret = connections.set_secret(connection, Door(door), secret=dictated, actor=request.user)
         except signatures.InvalidSecret:
             self.refuse(request, _secret_rule(connection, Door(door)))
-            return self.back_to(connection)
+            return self._back_from_secret(request, connection)
         if dictated:
             messages.success(request, _t("The secret is set. The one before stays valid for 24 hours."))
-            return self.back_to(connection)
+            return self._back_from_secret(request, connection)
+        if request.POST.get("then") == "setup" and Door(door) is Door.INBOUND:
+            return self.setup_page(request, connection, secret=secret)
         return self._secrets_page(request, connection, {Door(door): secret})
+
+    def _back_from_secret(self, request: HttpRequest, connection: Connection) -> HttpResponse:
+        """To where the button was."""
+        if request.POST.get("then") == "setup":
+            return HttpResponseRedirect(self.url("setup", connection.pk))
+        return self.back_to(connection)
 
     @post_only("crm_integration.change_connection")
     def drop_secret_view(self, request: HttpRequest, pk: int, door: str) -> HttpResponse:
@@ -201,6 +248,5 @@ def _gives_needs(request: HttpRequest) -> bool:
 
 def _secret_rule(connection: Connection, door: Door) -> str:
     kind = registry.ADAPTERS.get(connection.adapter)
-    if door is Door.INBOUND and kind is not None and not kind.signs_by_standard:
-        return _t("A secret is 8 to 256 characters without spaces. Copy it whole.")
-    return _t("A secret is whsec_ followed by base64 text of 24 to 64 bytes. Copy it whole.")
+    scheme = kind if door is Door.INBOUND and kind is not None else registry.get(registry.STANDARD)
+    return str(secret_rule(scheme))

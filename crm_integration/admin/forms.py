@@ -20,6 +20,7 @@ from crm_integration.adapters import registry
 from crm_integration.adapters.base import Adapter
 from crm_integration.adapters.needs import Field, Need
 from crm_integration.adapters.reading import BadField
+from crm_integration.admin import push_form
 from crm_integration.models import Connection
 
 NO_BROKER = _(
@@ -56,6 +57,7 @@ class ConnectionForm(forms.ModelForm):
 
     needs: tuple[Need, ...] = ()
     kind: Adapter | None = None
+    push: dict[str, Any] | None = None  # what to write to the CRM, where the posted form says so
 
     def clean_outbound_url(self) -> str:
         url: str = self.cleaned_data["outbound_url"]
@@ -81,6 +83,17 @@ class ConnectionForm(forms.ModelForm):
             )
         return topics
 
+    def _check_job_topics(self, cleaned: dict[str, Any]) -> None:
+        """A message that starts a job is not read for anything else, so what it brings would be lost."""
+        kind = registry.ADAPTERS.get(cleaned.get("adapter") or self.instance.adapter)
+        brings = sorted(set(cleaned.get("job_topics") or ()) & set(kind.topics if kind else ()))
+        if brings:
+            self.add_error(
+                "job_topics",
+                _("These topics bring events or customers, so they cannot start a job: %(topics)s.")
+                % {"topics": ", ".join(brings)},
+            )
+
     def clean_outbound_via(self) -> str:
         """The web address where the form does not say."""
         via: str = self.cleaned_data["outbound_via"] or Connection.Via.HTTP
@@ -90,6 +103,7 @@ class ConnectionForm(forms.ModelForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
+        self._check_job_topics(cleaned)
         if (
             cleaned.get("may_start_jobs")
             and cleaned.get("reads_queue")
@@ -100,13 +114,29 @@ class ConnectionForm(forms.ModelForm):
             )
         if (
             cleaned.get("sends_outbound")
-            and cleaned.get("outbound_via") != Connection.Via.EXCHANGE
+            and cleaned.get("outbound_via") not in (Connection.Via.EXCHANGE, Connection.Via.VENDOR)
             and not cleaned.get("outbound_url")
             and "outbound_url" not in self.errors
         ):
             self.add_error("outbound_url", _("Say where decisions are to be delivered."))
         self._clean_needs(cleaned)
+        self._clean_push(cleaned)
         return cleaned
+
+    def _clean_push(self, cleaned: dict[str, Any]) -> None:
+        kind = self.kind or registry.ADAPTERS.get(str(cleaned.get("adapter")))
+        if cleaned.get("sends_outbound") and cleaned.get("outbound_via") == Connection.Via.VENDOR:
+            if kind is None or kind.pushing is None:
+                self.add_error(
+                    "outbound_via", _("Records of this kind cannot be written to; choose a web address.")
+                )
+            elif self.kind is not None and not {**self.instance.credentials, **self.credentials()}:
+                self.add_error("outbound_via", _("Enter the credentials of the CRM's API first."))
+        if kind is not None and kind.pushing is not None and push_form.is_given(self.data):
+            try:
+                self.push = push_form.chosen(kind.pushing, cleaned)
+            except ValidationError as problem:
+                self.add_error(None, problem)
 
     def _clean_needs(self, cleaned: dict[str, Any]) -> None:
         for need in self.needs:
@@ -149,6 +179,7 @@ def form_for(kind: Adapter | None, connection: Connection | None) -> type[Connec
     """The form with the fields that this kind needs, filled with what is kept; secrets are never filled in."""
     needs = kind.needs if kind is not None else ()
     fields = {field_name(need): _field(need, connection) for need in needs}
+    fields |= push_form.fields_for(kind if connection is not None else None, connection)
     return type("ConnectionForm", (ConnectionForm,), {**fields, "needs": needs, "kind": kind})
 
 

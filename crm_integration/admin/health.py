@@ -69,6 +69,8 @@ def state(connection: Connection) -> tuple[Text, str]:
         return _("Off"), "plain"
     if connection.disabled_reason and not connection.sends_outbound:
         return _("Deliveries stopped"), "bad"
+    if connection.is_resting:
+        return _("Resting after failures"), "warn"
     if connection.failing_since is not None:
         return _("Deliveries failing"), "warn"
     missing = (connections.uses_inbound_secret(connection) and not connection.inbound_secret) or (
@@ -116,7 +118,12 @@ def _secrets(connection: Connection, now: datetime) -> list[SecretState]:
             connections.uses_inbound_secret(connection),
             connection.previous_secret_until,
         ),
-        (Door.OUTBOUND, _("Delivery secret"), connection.sends_outbound, connection.outbound_previous_until),
+        (
+            Door.OUTBOUND,
+            _("Delivery secret"),
+            connections.uses_outbound_secret(connection),
+            connection.outbound_previous_until,
+        ),
     ]
     return [
         SecretState(

@@ -19,6 +19,8 @@ from unfold.contrib.filters.admin import ChoicesCheckboxFilter
 
 from crm_integration import inbox, outbox
 from crm_integration.admin import bodies, words
+from crm_integration.admin.body_page import SEE_BODY, BodyPage
+from crm_integration.admin.inbound_page import InboundPage
 from crm_integration.models import (
     Connection,
     DeliveryAttempt,
@@ -30,10 +32,8 @@ from segmentation.admin.base import ReadOnlyAdmin, View, badge, post_only
 from segmentation.dashboard.words import NOTHING, STATE_TONES, moment
 from segmentation.models import LeaseState
 
-SEE_BODY = "crm_integration.view_message_body"
 
-
-class MessageAdmin(ReadOnlyAdmin):
+class MessageAdmin(BodyPage, ReadOnlyAdmin):
     """What both directions share. `again` repeats one message or raises `refusals`."""
 
     key_field: str
@@ -61,7 +61,7 @@ class MessageAdmin(ReadOnlyAdmin):
         raise NotImplementedError
 
     def extra_urls(self) -> list[tuple[str, View, str]]:
-        return [("<int:pk>/again/", self.again_view, "again")]
+        return [("<int:pk>/again/", self.again_view, "again"), *self.body_urls()]
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet, term: str
@@ -94,8 +94,11 @@ class MessageAdmin(ReadOnlyAdmin):
         if message is not None:
             facts = {
                 "tone": STATE_TONES[message.state],
-                "body_text": bodies.shown(message.body, in_full=request.user.has_perm(SEE_BODY)),
-                "body_is_masked": not request.user.has_perm(SEE_BODY),
+                "body_text": bodies.shown(message.body, in_full=False),
+                "see_body_url": self.url("body", message.pk)
+                if message.body is not None and request.user.has_perm(SEE_BODY)
+                else "",
+                **self.page_facts(request, message),
                 "again_url": self.url("again", message.pk)
                 if message.is_over and self.may_repeat(request)
                 else "",
@@ -103,6 +106,10 @@ class MessageAdmin(ReadOnlyAdmin):
                 "again_question": self.again_question,
             }
         return super().changeform_view(request, object_id, form_url, {**(extra_context or {}), **facts})
+
+    def page_facts(self, request: HttpRequest, message: Any) -> dict[str, Any]:
+        """What the page of one direction shows besides."""
+        return {}
 
     def may_repeat(self, request: HttpRequest) -> bool:
         return request.user.has_perm(f"crm_integration.change_{self.opts.model_name}")
@@ -140,7 +147,7 @@ class MessageAdmin(ReadOnlyAdmin):
 
 
 @admin.register(InboundMessage)
-class InboundMessageAdmin(MessageAdmin):
+class InboundMessageAdmin(InboundPage, MessageAdmin):
     key_field = "dedupe_key"
     refusals = inbox.NotReplayable
     again_label = _("Process again")
@@ -165,6 +172,12 @@ class InboundMessageAdmin(MessageAdmin):
         "error",
     )
     readonly_fields = ("state_badge", "outcome_badge", "result", "rejections")
+
+    def extra_urls(self) -> list[tuple[str, View, str]]:
+        return [*super().extra_urls(), *self.inbound_urls()]
+
+    def page_facts(self, request: HttpRequest, message: InboundMessage) -> dict[str, Any]:
+        return self.inbound_facts(request, message)
 
     def again(self, message: InboundMessage, *, actor: Any) -> None:
         inbox.replay(message, actor=actor)
@@ -205,7 +218,7 @@ class InboundMessageAdmin(MessageAdmin):
     @admin.display(description=_("rejected items"))
     def rejections(self, message: InboundMessage) -> SafeString | str:
         found = message.detail.get("rejections") or []
-        lines = ((int(one["item"]), one["reason"]) for one in found)
+        lines = ((_t("Item %(number)d") % {"number": int(one["item"]) + 1}, one["reason"]) for one in found)
         return format_html("<ul>{}</ul>", format_html_join("", "<li>{}: {}</li>", lines)) if found else "–"
 
 

@@ -43,6 +43,7 @@ OUTCOME_TONES = {
     Outcome.UNKNOWN_TOPIC: "warn",
     Outcome.TEST: "info",
     Outcome.UNREADABLE: "bad",
+    Outcome.ECHO: "plain",
     Outcome.JOB_STARTED: "good",
     Outcome.JOB_REFUSED: "bad",
 }

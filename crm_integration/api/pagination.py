@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
@@ -33,6 +33,16 @@ class KeysetPagination(BasePagination):
         if len(found) > limit:
             found.pop()
             self._next = _encode([getattr(found[-1], name.lstrip("-")) for name in ordering])
+        return found
+
+    def page_of(
+        self, find: Callable[[int | None, int], list[Any]], *, key: str, cursor: str, limit: int
+    ) -> list[Any]:
+        """The same for rows that are no table's: find(after, most) gives those beyond this value of `key`, a number."""
+        found = find(_number(_decode(cursor)) if cursor else None, limit + 1)
+        if len(found) > limit:
+            found.pop()
+            self._next = _encode([getattr(found[-1], key)])
         return found
 
     def next_link(self, request: Request) -> str | None:
@@ -81,6 +91,12 @@ def _value(rows: QuerySet[Any], name: str, value: Any) -> Any:
     if found is None:
         raise _bad()
     return found
+
+
+def _number(values: list[Any]) -> int:
+    if len(values) != 1 or type(values[0]) is not int or abs(values[0]) > _BIGGEST:
+        raise _bad()
+    return values[0]
 
 
 def _encode(values: list[Any]) -> str:

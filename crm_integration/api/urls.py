@@ -5,7 +5,18 @@ from __future__ import annotations
 from django.urls import URLPattern, path, re_path
 
 from crm_integration.api import schema
-from crm_integration.api.views import catalogue, customers, decisions, deliveries, intake, jobs
+from crm_integration.api.views import (
+    catalogue,
+    customers,
+    decisions,
+    deliveries,
+    estimates,
+    intake,
+    jobs,
+    outlooks,
+    privacy,
+    results,
+)
 
 urlpatterns: list[URLPattern] = [
     path("schema/", schema.SchemaView.as_view(), name="api_schema"),
@@ -20,6 +31,7 @@ urlpatterns: list[URLPattern] = [
     path(
         "customers/<path:reference>/next-action/", customers.NextActionView.as_view(), name="api_next_action"
     ),
+    path("customers/<path:reference>/why/", decisions.WhyView.as_view(), name="api_why"),
     path(
         "customers/<path:reference>/events/",
         customers.CustomerEventsView.as_view(),
@@ -40,6 +52,7 @@ urlpatterns: list[URLPattern] = [
     path("segments/", catalogue.SegmentsView.as_view(), name="api_segments"),
     path("segments/<slug:slug>/", catalogue.SegmentView.as_view(), name="api_segment"),
     path("segments/<slug:slug>/members/", catalogue.MembersView.as_view(), name="api_members"),
+    path("campaigns/<slug:slug>/results/", results.CampaignResultView.as_view(), name="api_campaign_results"),
     path("offers/", catalogue.OffersView.as_view(), name="api_offers"),
     path("offers/<slug:slug>/", catalogue.OfferView.as_view(), name="api_offer"),
     path("products/", catalogue.ProductsView.as_view(), name="api_products"),
@@ -55,12 +68,24 @@ urlpatterns: list[URLPattern] = [
         jobs.CancelClassificationView.as_view(),
         name="api_cancel_classification",
     ),
+    path("estimates/", estimates.EstimatesView.as_view(), name="api_estimates"),
+    path("estimates/<int:pk>/", estimates.EstimateView.as_view(), name="api_estimate"),
     path("imports/", jobs.ImportsView.as_view(), name="api_imports"),
     path("imports/<int:pk>/", jobs.ImportView.as_view(), name="api_import"),
+    path("imports/<int:pk>/cancel/", jobs.CancelImportView.as_view(), name="api_cancel_import"),
+    path("outlooks/", outlooks.OutlooksView.as_view(), name="api_outlooks"),
+    path("outlooks/<int:pk>/", outlooks.OutlookView.as_view(), name="api_outlook"),
     path("models/", catalogue.ModelVersionsView.as_view(), name="api_models"),
     path("models/<int:number>/", catalogue.ModelVersionView.as_view(), name="api_model"),
     path("deliveries/", deliveries.DeliveriesView.as_view(), name="api_deliveries"),
     path("deliveries/<int:pk>/", deliveries.DeliveryView.as_view(), name="api_delivery"),
+    path("privacy-requests/", privacy.PrivacyRequestsView.as_view(), name="api_privacy_requests"),
+    path("privacy-requests/<int:pk>/", privacy.PrivacyRequestView.as_view(), name="api_privacy_request"),
+    path(
+        "privacy-requests/<int:pk>/document/",
+        privacy.PrivacyDocumentView.as_view(),
+        name="api_privacy_document",
+    ),
     # everything else
     re_path(r"^.*$", schema.NowhereView.as_view(), name="api_nowhere"),
 ]

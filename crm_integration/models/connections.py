@@ -4,6 +4,7 @@ import json
 
 from django.db import models
 from django.db.models.functions import Now
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from segmentation.crypto import EncryptedTextField
@@ -18,6 +19,7 @@ class Connection(models.Model):
     class Via(models.TextChoices):
         HTTP = "http", _("Web address")
         EXCHANGE = "exchange", _("Message broker")
+        VENDOR = "vendor", _("The CRM's own API")
 
     slug = models.SlugField(
         _("short name"), unique=True, max_length=64, help_text=_("Part of the webhook's address.")
@@ -64,6 +66,11 @@ class Connection(models.Model):
     # What the kind needs (adapters/needs.py): the readable part, and the API's credentials as encrypted JSON.
     options = models.JSONField(default=dict, blank=True, editable=False)
     api_credentials = EncryptedTextField(blank=True, editable=False)
+    # What is written to the CRM's records and under which names (pushed_values.py); what is missing has its default.
+    push = models.JSONField(default=dict, blank=True, editable=False)
+    # The breaker: failures since the last success, and until when nothing is tried.
+    failures = models.PositiveIntegerField(default=0, editable=False)
+    rests_until = models.DateTimeField(_("rests until"), null=True, blank=True, editable=False)
     failing_since = models.DateTimeField(_("failing since"), null=True, blank=True, editable=False)
     disabled_reason = models.CharField(_("why delivery stopped"), max_length=200, blank=True, editable=False)
     created_at = models.DateTimeField(_("created"), db_default=Now())
@@ -76,7 +83,7 @@ class Connection(models.Model):
             models.CheckConstraint(
                 condition=models.Q(sends_outbound=False)
                 | ~models.Q(outbound_url="")
-                | models.Q(outbound_via="exchange"),
+                | models.Q(outbound_via__in=["exchange", "vendor"]),
                 name="sender_has_an_address",
             ),
             models.CheckConstraint(
@@ -89,6 +96,11 @@ class Connection(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def is_resting(self) -> bool:
+        """Whether the breaker holds deliveries back now."""
+        return self.rests_until is not None and self.rests_until > timezone.now()
 
     @property
     def credentials(self) -> dict[str, str]:

@@ -11,7 +11,9 @@ from segmentation.models.leased import Leased
 class InboundMessage(Leased):
     """A delivery as it came, stored before anything is done with it. `body` is the raw, verified bytes.
 
-    `detail`: {"created", "repeated", "erased", "rejected": counts, "rejections": [{"item", "reason"}, ...]} (the first few).
+    `headers`: those that help to understand it (crm_integration/kept_headers.py).
+    `detail`: {"created", "repeated", "erased", "rejected": counts, "rejections": [{"item", "reason"}, ...] and
+    "customer_ids": [...] (the first few), "trace": where an unexpected error came from}.
     """
 
     class Outcome(models.TextChoices):
@@ -23,15 +25,21 @@ class InboundMessage(Leased):
         UNKNOWN_TOPIC = "unknown_topic", _("Unknown topic")
         TEST = "test", _("Test message")
         UNREADABLE = "unreadable", _("Could not be read")
+        ECHO = "echo", _("Our own change, told back")
         JOB_STARTED = "job_started", _("Job started")
         JOB_REFUSED = "job_refused", _("Job not started")
 
     connection = models.ForeignKey(
-        Connection, verbose_name=_("connection"), on_delete=models.PROTECT, related_name="inbound"
+        Connection,
+        verbose_name=_("connection"),
+        on_delete=models.PROTECT,
+        related_name="inbound",
+        db_index=False,
     )
     dedupe_key = models.CharField(_("message id"), max_length=200)
     topic = models.CharField(_("topic"), max_length=100, blank=True)
     body = models.BinaryField(null=True)
+    headers = models.JSONField(_("headers"), default=dict, blank=True)
     body_sha256 = models.CharField(max_length=64)
     events_created = models.PositiveIntegerField(_("events"), default=0)
     outcome = models.CharField(_("outcome"), max_length=20, choices=Outcome, blank=True)
@@ -42,6 +50,11 @@ class InboundMessage(Leased):
         abstract = False
         verbose_name = _("received message")
         verbose_name_plural = _("received messages")
+        # A connection's newest first, in place of an index on the connection alone.
+        indexes = [
+            *Leased.Meta.indexes,
+            models.Index(fields=["connection", "id"], name="inbound_by_connection"),
+        ]
         constraints = [
             models.UniqueConstraint(fields=["connection", "dedupe_key"], name="message_is_received_once")
         ]
@@ -83,7 +96,11 @@ class OutboundMessage(Leased):
     """
 
     connection = models.ForeignKey(
-        Connection, verbose_name=_("connection"), on_delete=models.PROTECT, related_name="outbound"
+        Connection,
+        verbose_name=_("connection"),
+        on_delete=models.PROTECT,
+        related_name="outbound",
+        db_index=False,
     )
     message_id = models.CharField(_("message id"), max_length=100)
     topic = models.CharField(_("topic"), max_length=100)
@@ -99,11 +116,32 @@ class OutboundMessage(Leased):
     )
     subject_version = models.BigIntegerField(_("version"), default=0)
     delivered_at = models.DateTimeField(_("delivered"), null=True, blank=True)
+    # The process that claimed it last (segmentation/presence.py).
+    process = models.IntegerField(null=True, editable=False)
 
     class Meta(Leased.Meta):
         abstract = False
         verbose_name = _("sent message")
         verbose_name_plural = _("sent messages")
+        indexes = [
+            *Leased.Meta.indexes,
+            models.Index(fields=["connection", "id"], name="outbound_by_connection"),
+            models.Index(
+                fields=["connection", "id"],
+                name="outbound_dead",
+                condition=models.Q(state="failed"),
+            ),
+            # Each connection has a queue of its own, however long the others are.
+            models.Index(
+                fields=["connection", "run_after"],
+                name="outboundmessage_queue",
+                condition=models.Q(state__in=["queued", "running"]),
+            ),
+            # Few at any time: whether somebody waits for a connection's answer is asked before every claim.
+            models.Index(
+                fields=["connection"], name="outboundmessage_running", condition=models.Q(state="running")
+            ),
+        ]
         constraints = [
             models.UniqueConstraint(fields=["connection", "message_id"], name="message_is_sent_under_one_id")
         ]

@@ -25,7 +25,8 @@ class Scope(models.TextChoices):
     MODELS_READ = "models:read", _("Read model versions")
     DELIVERIES_READ = "deliveries:read", _("Read deliveries")
     JOBS_READ = "jobs:read", _("Read trainings, classifications and imports")
-    JOBS_RUN = "jobs:run", _("Start and cancel trainings, classifications")
+    JOBS_RUN = "jobs:run", _("Start and cancel work such as trainings")
+    PRIVACY_RUN = "privacy:run", _("Export and erase people")
 
 
 WRITING = frozenset({Scope.CUSTOMERS_WRITE, Scope.EVENTS_WRITE})

@@ -6,26 +6,31 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from django.contrib import messages
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ORDER_VAR
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import models
 from django.forms.models import BaseModelForm
-from django.http import HttpRequest, HttpResponseNotAllowed, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponseNotAllowed, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.views import ChangeList
 from unfold.widgets import UnfoldAdminTextareaWidget
 
+from segmentation import audit_values
 from segmentation.admin.pagination import BoundedPaginator
 from segmentation.dashboard import words
 from segmentation.models import AuditEntry, Shop
 
 View = Callable[..., HttpResponseBase]
+# Lists of customers that leave the console as files.
+EXPORT = "segmentation.export_customer_list"
 
 
 def badge(text: words.Text, tone: str = "plain") -> SafeString:
@@ -112,6 +117,27 @@ class HouseAdmin(ModelAdmin):
         """A short name is suggested once; afterwards rules and runs refer to it."""
         return super().get_prepopulated_fields(request, obj) if obj is None else {}
 
+    def change_view(
+        self, request: HttpRequest, object_id: str, *args: Any, **kwargs: Any
+    ) -> HttpResponseBase:
+        """An address that can be no row's is not found; pages of our own look for the row by it as it stands."""
+        if not self._may_be_a_key(object_id):
+            raise Http404
+        answer: HttpResponseBase = super().change_view(request, object_id, *args, **kwargs)
+        return answer
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        if from_field is None and not self._may_be_a_key(object_id):
+            return None
+        return super().get_object(request, object_id, from_field)
+
+    def _may_be_a_key(self, object_id: str) -> bool:
+        try:
+            key = self.opts.pk.to_python(unquote(object_id))
+        except ValidationError:
+            return False
+        return not isinstance(key, int) or abs(key) < 2**63
+
     def extra_urls(self) -> list[tuple[str, View, str]]:
         """(route, view, name): served under this model's address, for staff only."""
         return []
@@ -148,19 +174,51 @@ class HouseAdmin(ModelAdmin):
         messages.error(request, str(error))
 
     def save_model(self, request: HttpRequest, obj: Any, form: BaseModelForm, change: bool) -> None:
+        before = audit_values.stored(obj) if change else {}
         super().save_model(request, obj, form, change)
-        AuditEntry.record(
-            "changed" if change else "created", obj, actor=request.user, fields=sorted(form.changed_data)
-        )
+        detail = audit_values.difference(type(obj), before, audit_values.stored(obj))
+        _with_choices(detail, obj, form)
+        if detail or not change:
+            AuditEntry.record("changed" if change else "created", obj, actor=request.user, **detail)
+
+    def save_formset(self, request: HttpRequest, form: BaseModelForm, formset: Any, change: bool) -> None:
+        """Rows inside the page (a campaign's rules, an offer's languages) are audited one by one, with whose they are."""
+        held = [one.instance for one in formset.initial_forms if one.instance.pk]
+        before = {row.pk: audit_values.stored(row) for row in held}
+        super().save_formset(request, form, formset, change)
+        of = {"of": f"{form.instance._meta.label_lower} {form.instance.pk}"}
+        for row in formset.new_objects:
+            detail = audit_values.difference(type(row), {}, audit_values.stored(row))
+            AuditEntry.record("created", row, actor=request.user, **detail, **of)
+        for row, _fields in formset.changed_objects:
+            detail = audit_values.difference(type(row), before.get(row.pk, {}), audit_values.stored(row))
+            if detail:
+                AuditEntry.record("changed", row, actor=request.user, **detail, **of)
+        for pk in before.keys() - {row.pk for row in held if audit_values.stored(row)}:
+            _record_deleted(formset.model(pk=pk), before[pk], request, **of)
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
-        AuditEntry.record("deleted", obj, actor=request.user, name=str(obj)[:100])
+        _record_deleted(obj, audit_values.stored(obj), request)
         super().delete_model(request, obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: models.QuerySet) -> None:
         for obj in queryset:
-            AuditEntry.record("deleted", obj, actor=request.user, name=str(obj)[:100])
+            _record_deleted(obj, audit_values.stored(obj), request)
         super().delete_queryset(request, queryset)
+
+
+def _with_choices(detail: dict[str, Any], obj: models.Model, form: BaseModelForm) -> None:
+    """Many-to-many fields are saved after the row: what the form held before and holds now."""
+    for field in obj._meta.many_to_many:
+        if field.name in form.changed_data:
+            detail.setdefault("fields", []).append(field.name)
+            detail.setdefault("before", {})[field.name] = audit_values.chosen(form.initial.get(field.name))
+            detail.setdefault("after", {})[field.name] = audit_values.chosen(form.cleaned_data[field.name])
+
+
+def _record_deleted(obj: models.Model, values: dict[str, Any], request: HttpRequest, **more: Any) -> None:
+    detail = audit_values.difference(type(obj), values, {})
+    AuditEntry.record("deleted", obj, actor=request.user, **detail, **more)
 
 
 class ReadOnlyAdmin(HouseAdmin):
@@ -180,3 +238,11 @@ class ReadOnlyAdmin(HouseAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+
+class WorkAdmin(ReadOnlyAdmin):
+    """Rows of work that a worker does."""
+
+    @admin.display(description=_("state"), ordering="state")
+    def state_badge(self, row: Any) -> SafeString:
+        return badge(row.get_state_display(), words.STATE_TONES[row.state])

@@ -1,8 +1,7 @@
-"""Campaigns with their rules, offers, service priorities, holdouts."""
+"""Campaigns with their rules, frequency caps and holdouts: every move goes through its service."""
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any
 
 from django import forms
@@ -12,20 +11,38 @@ from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotFound, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
-from django.utils.html import format_html, format_html_join
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _t
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import StackedInline
-from unfold.widgets import UnfoldAdminDecimalFieldWidget as DecimalWidget
 
-from segmentation import campaigns, holdouts, previews, service_rules
+from segmentation import campaigns, holdouts, previews
+from segmentation.admin.backtest_doors import BacktestDoors
 from segmentation.admin.base import HouseAdmin, View, badge, post_only, requires
-from segmentation.admin.rule_widget import RuleField, RuleWidget
+from segmentation.admin.editing import (
+    MOST_DAYS,
+    BoundedForm,
+    EditedAdmin,
+    MoneyForm,
+    OnceForm,
+    RefusesLate,
+    WhomForm,
+    money_field,
+    weekday_field,
+)
+from segmentation.admin.estimates import EstimateDoors
+from segmentation.admin.results import ResultDoors
+from segmentation.dashboard import estimate_page, words
 from segmentation.dashboard import previews as shown
-from segmentation.dashboard import segment_page, words
-from segmentation.models import Campaign, CampaignRule, HoldoutGroup, Offer, ServicePriorityRule, Shop
-from segmentation.models.customers import PriorityLevel
+from segmentation.models import (
+    Campaign,
+    CampaignRule,
+    FrequencyCap,
+    HoldoutGroup,
+    Shop,
+    Usage,
+)
 
 STATUS_TONES = {"draft": "plain", "scheduled": "info", "running": "good", "paused": "warn", "ended": "plain"}
 Status = Campaign.Status
@@ -40,54 +57,106 @@ MOVE_WORDS = {
 END_QUESTION = _("End this campaign for good?")
 
 
-class WhomForm(forms.ModelForm):
-    """A segment, a condition, or both; the condition is edited in the rule builder."""
-
-    condition = RuleField(
-        label=_("Further condition"), required=False, widget=RuleWidget(segment_field="segment")
-    )
-
-    def clean(self) -> dict[str, Any]:
-        cleaned: dict[str, Any] = super().clean() or {}
-        if not self.errors and cleaned.get("segment") is None and cleaned.get("condition") is None:
-            self.add_error(
-                "segment", _("Choose a segment or add a condition, so that it is clear who is meant.")
-            )
-        return cleaned
+class CampaignRuleForm(MoneyForm, WhomForm):
+    money = {"margin": "margin_minor"}
+    margin = money_field(_("Margin of a purchase"), _("What is left of it before the offer's cost."))
 
 
 class CampaignRuleInline(StackedInline):
     model = CampaignRule
-    form = WhomForm
-    fields = (("position", "name"), ("segment", "offer"), "condition")
-    verbose_name_plural = _("Rules: the first that fits gives its offer")
+    form = CampaignRuleForm
+    fields = (
+        ("position", "name"),
+        ("segment", "offer"),
+        "condition",
+        ("uplift", "uplift_field"),
+        "margin",
+    )
+    verbose_name_plural = _("Rules: who gets which offer")
 
     def get_extra(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> int:
         return 1 if obj is None else 0
 
 
+class CampaignForm(OnceForm, BoundedForm, MoneyForm):
+    most = {"re_entry_days": MOST_DAYS}
+    money = {"budget": "budget_minor"}
+    optional_money = frozenset({"budget"})
+    budget = money_field(_("Budget"), _("Counted by the cost of each offer given. Empty: no limit."))
+    schedule_weekdays = weekday_field(_("On these weekdays"))
+    weekdays = weekday_field(_("Given on these weekdays"), _("None ticked: on every day."))
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean()
+        budget = self.minor("budget")
+        if self.instance.pk and budget is not None:
+            used = Usage.objects.filter(campaign=self.instance, spent_minor__gt=budget).exists()
+            if used:
+                self.add_error("budget", _("More than that is used already."))
+        if self.instance.status in (Status.SCHEDULED, Status.RUNNING) and _needs_approval(budget):
+            self.add_error(
+                "budget",
+                _(
+                    "A campaign that one person alone may not decide is changed while it is paused, and approved again."
+                ),
+            )
+        if cleaned.get("re_entry") == Campaign.ReEntry.DAYS and cleaned.get("re_entry_days") is None:
+            self.add_error("re_entry_days", _("Say after how many days it may come again."))
+        if (cleaned.get("hours_from") is None) != (cleaned.get("hours_to") is None):
+            self.add_error("hours_to", _("Give both ends of the hours, or neither."))
+        return cleaned
+
+
+def _needs_approval(budget: int | None) -> bool:
+    above = Shop.get().approval_above_minor
+    return above is not None and (budget is None or budget > above)
+
+
 @admin.register(Campaign)
-class CampaignAdmin(HouseAdmin):
+class CampaignAdmin(BacktestDoors, EstimateDoors, ResultDoors, RefusesLate, HouseAdmin):
+    backtest_of = "campaign"
     list_display = ("name", "status_badge", "priority", "starts_on", "ends_on", "offers", "holdout_percent")
     list_filter = ("status",)
     search_fields = ("name", "slug")
     prepopulated_fields = {"slug": ["name"]}
     inlines = (CampaignRuleInline,)
     change_form_outer_before_template = "tierwise/campaign_status.html"
-    fields = (
-        ("name", "slug"),
-        "description",
-        ("starts_on", "ends_on"),
-        "priority",
-        "holdout_percent",
-        "needs_marketing_consent",
-        "re_entry_days",
+    form = CampaignForm
+    fieldsets = (
+        (None, {"fields": (("name", "slug"), "description", ("starts_on", "ends_on"), "priority", "seen")}),
+        (
+            _("When it starts for a customer"),
+            {
+                "fields": (
+                    "trigger",
+                    ("trigger_segment", "trigger_event"),
+                    "trigger_days",
+                    ("schedule_weekdays", "schedule_month_day"),
+                    ("re_entry", "re_entry_days"),
+                    "on_lost",
+                )
+            },
+        ),
+        (
+            _("Beside other campaigns"),
+            {"fields": ("stacks", "exclusive_group", ("channel", "ignores_caps"))},
+        ),
+        (
+            _("Days and hours where the customer lives"),
+            {"fields": (("hours_from", "hours_to"), "weekdays")},
+        ),
+        (_("Choice and budget"), {"fields": ("choice", "budget")}),
+        (_("Who is left out"), {"fields": ("needs_marketing_consent", "holdout_percent")}),
     )
 
     def extra_urls(self) -> list[tuple[str, View, str]]:
         return [
             ("<int:pk>/move/<slug:status>/", self.move_view, "move"),
             ("<int:pk>/reach/", self.reach_view, "reach"),
+            ("<int:pk>/approve/", self.approve_view, "approve"),
+            *self.backtest_urls(),
+            *self.estimate_urls(),
+            *self.result_urls(),
         ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Campaign]:
@@ -116,6 +185,14 @@ class CampaignAdmin(HouseAdmin):
             facts["tone"] = STATUS_TONES[campaign.status]
             if self.has_change_permission(request, campaign):
                 facts["moves"] = _moves(campaign)
+            facts |= {
+                "may_approve": campaigns.approval_missing(campaign)
+                and self.has_approve_permission(request)
+                and campaign.status in (Status.DRAFT, Status.SCHEDULED, Status.PAUSED),
+                "needs_approval": campaigns.approval_missing(campaign),
+                "estimate_choices": estimate_page.choices(campaign),
+                **self.backtest_facts(campaign.pk),
+            }
         return super().changeform_view(request, object_id, form_url, {**(extra_context or {}), **facts})
 
     @post_only("segmentation.change_campaign")
@@ -141,12 +218,27 @@ class CampaignAdmin(HouseAdmin):
         requires(request, "segmentation.view_campaign")
         campaign = get_object_or_404(Campaign, pk=pk)
         found = previews.campaign_reach(campaign)
-        context = shown.campaign(found, Shop.get().base_currency)
+        context = shown.campaign(found, Shop.get().base_currency) | shown.budget(campaign, Shop.get())
         return TemplateResponse(request, "tierwise/campaign_reach.html", context)
+
+    def has_approve_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm("segmentation.approve_campaign"))
+
+    @post_only("segmentation.approve_campaign")
+    def approve_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        campaign = get_object_or_404(Campaign, pk=pk)
+        try:
+            seen = request.POST.get("seen", "")
+            campaigns.approve(campaign, by=request.user, seen=int(seen) if seen.isdecimal() else None)
+        except campaigns.MoveRefused as error:
+            self.refuse(request, error)
+        else:
+            messages.success(request, _t("The campaign is approved as it is; an edit ends that."))
+        return self.back_to(campaign)
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
-        campaigns.sync_holdout(form.instance, by=request.user)
+        campaigns.edited(form.instance, by=request.user)
 
 
 def _moves(campaign: Campaign) -> list[tuple[str, words.Text, words.Text]]:
@@ -160,161 +252,11 @@ def _moves(campaign: Campaign) -> list[tuple[str, words.Text, words.Text]]:
     return sorted(moves, key=lambda item: list(MOVE_WORDS).index(Status(item[0])))
 
 
-class OfferForm(forms.ModelForm):
-    """Amounts are typed in the shop's currency and kept in its smallest unit."""
-
-    value = forms.DecimalField(
-        label=_("Value to the customer"), min_value=0, required=False, widget=DecimalWidget
-    )
-    cost = forms.DecimalField(label=_("Cost to the shop"), min_value=0, required=False, widget=DecimalWidget)
-
-    class Meta:
-        model = Offer
-        fields = ("name", "slug", "kind", "text", "percentage", "code", "valid_days", "is_active")
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        shop = Shop.get()
-        self.minor_per_major = shop.minor_per_major
-        for name in ("value", "cost"):
-            field = self.fields[name]
-            stored = getattr(self.instance, f"{name}_minor")
-            field.initial = Decimal(stored) / self.minor_per_major
-            field.help_text = shop.base_currency
-
-    def save(self, commit: bool = True) -> Offer:
-        for name in ("value", "cost"):
-            amount = self.cleaned_data[name] or Decimal(0)
-            setattr(self.instance, f"{name}_minor", int((amount * self.minor_per_major).to_integral_value()))
-        saved: Offer = super().save(commit)
-        return saved
-
-
-@admin.register(Offer)
-class OfferAdmin(HouseAdmin):
-    form = OfferForm
-    fields = (
-        ("name", "slug"),
-        "kind",
-        "text",
-        "percentage",
-        ("value", "cost"),
-        "code",
-        "valid_days",
-        "is_active",
-    )
-    list_display = ("name", "kind", "value", "cost", "valid_days", "active_badge")
-    list_filter = ("kind", "is_active")
-    search_fields = ("name", "slug", "code")
-    prepopulated_fields = {"slug": ["name"]}
-
-    def changelist_view(
-        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        self.currency = Shop.get().base_currency
-        return super().changelist_view(request, extra_context)
-
-    @admin.display(description=_("value to the customer"))
-    def value(self, offer: Offer) -> str:
-        if offer.percentage is not None:
-            return words.percent(float(offer.percentage) / 100)
-        return words.money(offer.value_minor, self.currency) if offer.value_minor else words.NOTHING
-
-    @admin.display(description=_("cost to the shop"))
-    def cost(self, offer: Offer) -> str:
-        return words.money(offer.cost_minor, self.currency) if offer.cost_minor else words.NOTHING
-
-    @admin.display(description=_("state"), ordering="is_active")
-    def active_badge(self, offer: Offer) -> SafeString:
-        return badge(_("Active"), "good") if offer.is_active else badge(_("Resting"))
-
-
-@admin.register(ServicePriorityRule)
-class ServicePriorityRuleAdmin(HouseAdmin):
-    form = WhomForm
-    list_display = ("place", "name", "level_badge", "segment", "condition_words", "handling", "is_active")
-    list_display_links = ("name",)
-    list_select_related = ("segment",)
-    # The order is the meaning (the first that fits wins), so the list is shown in no other.
-    sortable_by = ()
-    fields = ("name", ("level", "is_active"), "handling", "segment", "condition")
-    change_form_outer_before_template = "tierwise/priority_status.html"
-
-    def extra_urls(self) -> list[tuple[str, View, str]]:
-        return [
-            ("<int:pk>/reach/", self.reach_view, "reach"),
-            ("<int:pk>/move/up/", self.move_up_view, "move_up"),
-            ("<int:pk>/move/down/", self.move_down_view, "move_down"),
-        ]
-
-    def reach_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        requires(request, "segmentation.view_servicepriorityrule")
-        rule = get_object_or_404(ServicePriorityRule.objects.select_related("segment"), pk=pk)
-        context = shown.priority(previews.priority_reach(rule))
-        return TemplateResponse(request, "tierwise/priority_reach.html", context)
-
-    def changelist_view(
-        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        self.sentence = segment_page.reader()
-        self.places = service_rules.places()
-        self.may_move = request.user.has_perm("segmentation.change_servicepriorityrule")
-        return super().changelist_view(request, extra_context)
-
-    def save_model(self, request: HttpRequest, obj: ServicePriorityRule, form: Any, change: bool) -> None:
-        if not change:
-            obj.position = service_rules.next_position()
-        super().save_model(request, obj, form, change)
-
-    @post_only("segmentation.change_servicepriorityrule")
-    def move_up_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        return self._move(request, pk, -1)
-
-    @post_only("segmentation.change_servicepriorityrule")
-    def move_down_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        return self._move(request, pk, 1)
-
-    def _move(self, request: HttpRequest, pk: int, by: int) -> HttpResponse:
-        rule = get_object_or_404(ServicePriorityRule, pk=pk)
-        place = service_rules.move(rule, by, actor=request.user)
-        messages.success(
-            request, _t("“%(name)s” is now number %(place)s.") % {"name": rule.name, "place": place}
-        )
-        # The moved row keeps the keyboard's place on the page.
-        return HttpResponseRedirect(f"{self.url('changelist')}#place-{pk}")
-
-    @admin.display(description=_("place"))
-    def place(self, rule: ServicePriorityRule) -> SafeString | int:
-        place = self.places.get(rule.pk, rule.position)
-        if not self.may_move:
-            return place
-        return format_html(
-            '<span class="tw-nowrap" id="place-{}">{} {} {}</span>',
-            rule.pk,
-            place,
-            self._arrow("↑", _("Move “%(name)s” up"), "move_up", rule, works=place > 1),
-            self._arrow("↓", _("Move “%(name)s” down"), "move_down", rule, works=place < len(self.places)),
-        )
-
-    def _arrow(
-        self, sign: str, title: words.Text, view: str, rule: ServicePriorityRule, *, works: bool
-    ) -> SafeString:
-        """A button of the list's own form, whose token it sends."""
-        return format_html(
-            '<button class="tw-button tw-tiny" formaction="{}" aria-label="{}"{}>{}</button>',
-            self.url(view, rule.pk),
-            str(title) % {"name": rule.name},
-            "" if works else mark_safe(" disabled"),
-            sign,
-        )
-
-    @admin.display(description=_("priority"))
-    def level_badge(self, rule: ServicePriorityRule) -> SafeString:
-        return badge(PriorityLevel(rule.level).label, words.PRIORITY_TONES[rule.level])
-
-    @admin.display(description=_("further condition"))
-    def condition_words(self, rule: ServicePriorityRule) -> str:
-        return self.sentence(rule.condition) if rule.condition else words.NOTHING
+@admin.register(FrequencyCap)
+class FrequencyCapAdmin(EditedAdmin):
+    form = OnceForm
+    list_display = ("name", "channel", "most", "days", "is_active")
+    fields = ("name", "channel", ("most", "days"), "is_active", "seen")
 
 
 class HoldoutForm(forms.Form):

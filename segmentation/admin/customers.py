@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import Prefetch, QuerySet
+from django.db.models import Min, Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils.decorators import method_decorator
@@ -14,20 +14,26 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 
-from segmentation import contacts, reasons
+from segmentation import contacts, decisions, overrides, reasons, service
 from segmentation.admin import customer_filters as filters
-from segmentation.admin.base import HouseAdmin, ReadOnlyAdmin, View, badge, post_only, requires
+from segmentation.admin.base import ReadOnlyAdmin, View, badge, post_only, requires
+from segmentation.admin.forms import PriorityOverrideForm
+from segmentation.admin.marks import MarkDoors
+from segmentation.admin.merging import MergeDoors
+from segmentation.admin.overrides import OverrideDoors
 from segmentation.admin.privacy import PrivacyDoors
+from segmentation.admin.questions import QuestionDoors
 from segmentation.dashboard import customer_page, score_views, words
 from segmentation.models import (
-    AttributeDefinition,
     AuditEntry,
+    Campaign,
     Customer,
     CustomerIdentity,
     DueCustomer,
     LeaseState,
     Membership,
     Shop,
+    Target,
 )
 
 SEGMENTS_SHOWN = 2
@@ -36,7 +42,7 @@ SEE_IDENTITIES = "segmentation.view_customeridentity"
 
 
 @admin.register(Customer)
-class CustomerAdmin(PrivacyDoors, ReadOnlyAdmin):
+class CustomerAdmin(OverrideDoors, MarkDoors, QuestionDoors, PrivacyDoors, MergeDoors, ReadOnlyAdmin):
     list_display = (
         "reference",
         "tier_badge",
@@ -57,6 +63,7 @@ class CustomerAdmin(PrivacyDoors, ReadOnlyAdmin):
         filters.CountryFilter,
     )
     list_select_related = ("current_offer",)
+    actions = ("mark_selected",)
     search_fields = ("reference",)
     search_help_text = _("Customer number, other id or whole e-mail")
     list_before_template = "tierwise/customer_search.html"
@@ -71,13 +78,23 @@ class CustomerAdmin(PrivacyDoors, ReadOnlyAdmin):
             ("<int:pk>/state/", self.state_view, "state"),
             ("<int:pk>/scores/", self.scores_view, "scores"),
             ("<int:pk>/contact/", self.contact_view, "contact"),
+            ("<int:pk>/why/", self.why_view, "why"),
+            ("<int:pk>/priority/", self.priority_view, "priority"),
+            *self.override_urls(),
+            *self.mark_urls(),
+            *self.question_urls(),
             *self.privacy_urls(),
+            *self.merge_urls(),
         ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Customer]:
         current = Membership.objects.select_related("segment").order_by("segment__name")
         rows = super().get_queryset(request).filter(merged_into=None)
-        return rows.prefetch_related(Prefetch("memberships", queryset=current))
+        said = overrides.in_force().filter(target__kind=Target.Kind.VALUE_TIER)
+        return rows.prefetch_related(
+            Prefetch("memberships", queryset=current),
+            Prefetch("overrides", queryset=said, to_attr="set_tiers"),
+        )
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet, search_term: str
@@ -109,6 +126,8 @@ class CustomerAdmin(PrivacyDoors, ReadOnlyAdmin):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         self.shop = Shop.get()
+        behaviour = Target.objects.filter(is_active=True).exclude(kind=Target.Kind.CATEGORY)
+        self.needed = behaviour.aggregate(least=Min("min_orders"))["least"]
         return super().changelist_view(request, extra_context)
 
     # --- columns
@@ -116,12 +135,19 @@ class CustomerAdmin(PrivacyDoors, ReadOnlyAdmin):
     def tier_badge(self, customer: Customer) -> SafeString | str:
         if not customer.tier:
             return words.NOTHING
-        return badge(words.tier(customer.tier), words.tier_tone(customer.tier))
+        mark = badge(words.tier(customer.tier), words.tier_tone(customer.tier))
+        # Prefetched for lists alone.
+        if not getattr(customer, "set_tiers", None):
+            return mark
+        return format_html('{}<div class="tw-hint">{}</div>', mark, _("set by staff"))
 
     @admin.display(description=_("risk"), ordering="churn_probability")
     def risk_words(self, customer: Customer) -> SafeString | words.Text:
         if customer.churn_probability is None:
-            return words.abstain(customer.abstain_reason) or words.NOTHING
+            return (
+                words.abstain(customer.abstain_reason, orders=customer.orders, needed=self.needed)
+                or words.NOTHING
+            )
         return badge(words.risk(customer.churn_probability), words.risk_band(customer.churn_probability).tone)
 
     @admin.display(description=_("segments"))
@@ -207,6 +233,45 @@ class CustomerAdmin(PrivacyDoors, ReadOnlyAdmin):
         AuditEntry.record("rescore_asked", customer, actor=request.user)
         return self.back_to(customer)
 
+    def why_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Why a customer gets, or does not get, one campaign (?campaign=id)."""
+        requires(request, "segmentation.view_customer")
+        requires(request, "segmentation.view_decision")
+        customer = get_object_or_404(Customer.objects.select_related("merged_into"), pk=pk)
+        wanted = request.GET.get("campaign", "")
+        campaign = get_object_or_404(Campaign, pk=int(wanted) if wanted.isdecimal() else 0)
+        return self.page(
+            request,
+            "tierwise/why.html",
+            title=_("%(customer)s and “%(campaign)s”")
+            % {"customer": customer.reference, "campaign": campaign.name},
+            customer=customer,
+            answer=decisions.why(customer.merged_into or customer, campaign),
+        )
+
+    @post_only("segmentation.add_priorityoverride")
+    def priority_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Set the service priority by hand, with a reason and an end, or give it back to the rules."""
+        customer = get_object_or_404(Customer, pk=pk)
+        if request.POST.get("end"):
+            service.end_override(customer, by=request.user)
+            return self.back_to(customer)
+        form = PriorityOverrideForm(request.POST)
+        if not form.is_valid():
+            for errors in form.errors.values():
+                self.refuse(request, " ".join(str(error) for error in errors))
+            return self.back_to(customer)
+        given = form.cleaned_data
+        try:
+            service.override(
+                customer, given["level"], reason=given["reason"], until=given["until"], by=request.user
+            )
+        except service.ServiceRefused as error:
+            self.refuse(request, error)
+        else:
+            messages.success(request, _("Set; the customer is decided anew in a moment."))
+        return self.back_to(customer)
+
     def state_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """For the open page: is the customer still waiting to be rescored?"""
         requires(request, "segmentation.view_customer")
@@ -219,18 +284,10 @@ class CustomerAdmin(PrivacyDoors, ReadOnlyAdmin):
         if reasons.missing(pk).exists():
             return HttpResponse(status=202)
         scores = score_views.of_customer(customer, Shop.get())
-        return render(request, "tierwise/scores.html", {"scores": scores})
+        return render(request, "tierwise/scores.html", {"scores": scores, "customer": customer})
 
 
 def is_waiting(customer_id: int) -> bool:
     return DueCustomer.objects.filter(
         customer=customer_id, state__in=[LeaseState.QUEUED, LeaseState.RUNNING]
     ).exists()
-
-
-@admin.register(AttributeDefinition)
-class AttributeDefinitionAdmin(HouseAdmin):
-    list_display = ("label", "slug", "kind", "is_feature", "is_rule_field", "is_label")
-    list_filter = ("kind", "is_feature", "is_label")
-    search_fields = ("slug", "label")
-    prepopulated_fields = {"slug": ["label"]}

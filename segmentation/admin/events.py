@@ -9,13 +9,12 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import get_object_or_404
-from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _t
 from django.utils.translation import gettext_lazy as _
 
 from segmentation import imports, stored_files
 from segmentation.admin import uploads
-from segmentation.admin.base import ReadOnlyAdmin, View, badge, requires
+from segmentation.admin.base import ReadOnlyAdmin, View, WorkAdmin, post_only, requires
 from segmentation.dashboard import progress, words
 from segmentation.models import AuditEntry, Category, ImportRun, Product
 
@@ -46,7 +45,7 @@ class CategoryAdmin(ReadOnlyAdmin):
 
 
 @admin.register(ImportRun)
-class ImportRunAdmin(ReadOnlyAdmin):
+class ImportRunAdmin(WorkAdmin):
     list_display = (
         "number",
         "file_name",
@@ -67,6 +66,7 @@ class ImportRunAdmin(ReadOnlyAdmin):
             ("upload/", self.upload_view, "upload"),
             ("upload/<str:token>/", self.confirm_view, "confirm"),
             ("<int:pk>/progress/", self.progress_view, "progress"),
+            ("<int:pk>/cancel/", self.cancel_view, "cancel"),
             ("<int:pk>/rejects/", self.rejects_view, "rejects"),
         ]
 
@@ -74,10 +74,6 @@ class ImportRunAdmin(ReadOnlyAdmin):
     @admin.display(description=_("import"), ordering="id")
     def number(self, run: ImportRun) -> str:
         return f"#{run.pk}"
-
-    @admin.display(description=_("state"), ordering="state")
-    def state_badge(self, run: ImportRun) -> SafeString:
-        return badge(run.get_state_display(), words.STATE_TONES[run.state])
 
     @admin.display(description=_("lines read"))
     def read(self, run: ImportRun) -> str:
@@ -148,11 +144,21 @@ class ImportRunAdmin(ReadOnlyAdmin):
             run=run,
             live=progress.importing(run),
             has_rejects=_rejects_of(run) is not None,
+            may_cancel=request.user.has_perm("segmentation.add_importrun") and not run.is_over,
         )
 
     def progress_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         requires(request, "segmentation.view_importrun")
         return JsonResponse(progress.importing(get_object_or_404(ImportRun, pk=pk)))
+
+    @post_only("segmentation.add_importrun")
+    def cancel_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        run = get_object_or_404(ImportRun, pk=pk)
+        if imports.request_cancel(run, by=request.user):
+            messages.info(request, _t("The run was asked to stop."))
+        else:
+            messages.info(request, _t("The run is over already."))
+        return self.back_to(run)
 
     def rejects_view(self, request: HttpRequest, pk: int) -> FileResponse:
         """The rejected lines hold what the file held, so only who may import sees them."""

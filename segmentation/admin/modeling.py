@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 from django.contrib import admin, messages
 from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import get_object_or_404
+from django.shortcuts import get_object_or_404, render
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _t
 from django.utils.translation import gettext_lazy as _
 
-from segmentation import registry
-from segmentation.admin import scoring_runs, training_runs  # noqa: F401
-from segmentation.admin.base import HouseAdmin, ReadOnlyAdmin, View, badge, requires
-from segmentation.admin.forms import ReasonForm
-from segmentation.dashboard import model_page, model_words, words
-from segmentation.models import ModelSlot, ModelVersion, Promotion, Target
+from segmentation import promotion_diffs, promotion_policy, registry
+from segmentation.admin import evaluation_runs, scoring_runs, targets, training_runs  # noqa: F401
+from segmentation.admin.base import ReadOnlyAdmin, View, badge, requires
+from segmentation.admin.forms import PromoteForm, ReasonForm
+from segmentation.dashboard import diff_page, model_card, model_page, model_words, schedules, words
+from segmentation.models import ModelSlot, ModelVersion, Promotion, Shop, Target
 
 ROLES = {
     "champion": (_("Serves now"), "good"),
@@ -27,36 +28,19 @@ ROLES = {
 }
 
 
-@admin.register(Target)
-class TargetAdmin(HouseAdmin):
-    list_display = ("name", "slug", "kind", "horizon_days", "serving", "is_active")
-    list_select_related = ("slot__champion",)
-    prepopulated_fields = {"slug": ["name"]}
-    fields = ("name", "slug", "kind", "horizon_days", "attribute", "is_active")
-
-    @admin.display(description=_("serves now"))
-    def serving(self, target: Target) -> str:
-        slot = getattr(target, "slot", None)
-        return model_words.version(slot.champion) if slot and slot.champion else words.NOTHING
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """What stored versions learned must not change its meaning under them."""
-        learned = obj is not None and obj.versions.exists()
-        return ("slug", "kind", "horizon_days", "attribute") if learned else ()
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return super().has_delete_permission(request, obj) and (obj is None or not obj.versions.exists())
-
-
 @admin.register(ModelVersion)
 class ModelVersionAdmin(ReadOnlyAdmin):
     list_display = ("version", "algorithm_words", "serves", "targets_named", "main_figures", "created_at")
     list_filter = ("targets",)
+    list_before_template = "tierwise/schedules.html"
     ordering = ("-number",)
 
     def extra_urls(self) -> list[tuple[str, View, str]]:
         return [
+            ("<int:pk>/card/", self.card_view, "card"),
+            ("<int:pk>/card.json", self.card_json_view, "card_json"),
             ("<int:pk>/promote/<int:target_pk>/", self.promote_view, "promote"),
+            ("<int:pk>/promote/<int:target_pk>/diff/", self.promotion_diff_view, "promotion_diff"),
             ("<int:pk>/roll-back/<int:target_pk>/", self.roll_back_view, "roll_back"),
         ]
 
@@ -95,6 +79,11 @@ class ModelVersionAdmin(ReadOnlyAdmin):
         ]
         return format_html_join("", '<div class="tw-nowrap">{}: {}</div>', figures) or words.NOTHING
 
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        return super().changelist_view(request, {"schedules": schedules.read(Shop.get())})
+
     # --- the page of one version
     def changeform_view(
         self,
@@ -125,19 +114,37 @@ class ModelVersionAdmin(ReadOnlyAdmin):
             may_promote=request.user.has_perm("segmentation.change_modelslot"),
         )
 
+    def card_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        requires(request, "segmentation.view_modelversion")
+        version = get_object_or_404(ModelVersion, pk=pk)
+        return self.page(
+            request,
+            "tierwise/model_card.html",
+            title=_t("Model card of version %(number)s") % {"number": version.number},
+            object=version,
+            version=version,
+            card=model_card.card(version),
+        )
+
+    def card_json_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        requires(request, "segmentation.view_modelversion")
+        version = get_object_or_404(ModelVersion, pk=pk)
+        content = orjson.dumps(model_card.card(version).to_json(), option=orjson.OPT_INDENT_2, default=str)
+        answer = HttpResponse(content, content_type="application/json")
+        answer["Content-Disposition"] = f'attachment; filename="model-card-{version.number}.json"'
+        return answer
+
     def promote_view(self, request: HttpRequest, pk: int, target_pk: int) -> HttpResponse:
         requires(request, "segmentation.change_modelslot")
         version = get_object_or_404(ModelVersion, pk=pk)
         target = get_object_or_404(version.targets, pk=target_pk)
-        form = ReasonForm(request.POST or None)
+        form = PromoteForm(request.POST or None)
         if request.method == "POST" and form.is_valid():
-            try:
-                registry.promote(target, version, by=request.user, reason=form.cleaned_data["reason"])
-            except registry.RegistryError as error:
-                self.refuse(request, error)
-            else:
-                messages.success(request, _moved(version, target))
-            return self.back_to(version)
+            if refusal := promotion_diffs.refusal(promotion_diffs.latest(target, version)):
+                self.refuse(request, refusal)
+                return HttpResponseRedirect(request.path)
+            return self._promote(request, version, target, form.cleaned_data)
+        diff = promotion_diffs.ask(target, version, by=request.user)
         return self.page(
             request,
             "tierwise/promote.html",
@@ -145,9 +152,41 @@ class ModelVersionAdmin(ReadOnlyAdmin):
             object=version,
             version=version,
             target=target,
-            comparison=registry.compare(target, version),
+            comparison=promotion_policy.compare(target, version),
             form=form,
+            diff=diff,
+            diff_page=diff_page.build(diff, Shop.get()),
+            is_over=diff.is_over,
         )
+
+    def _promote(
+        self, request: HttpRequest, version: ModelVersion, target: Target, given: dict[str, Any]
+    ) -> HttpResponse:
+        try:
+            registry.promote(
+                target, version, by=request.user, reason=given["reason"], classify=given["classify"]
+            )
+        except registry.RegistryError as error:
+            self.refuse(request, error)
+        else:
+            messages.success(request, _moved(version, target, classify=given["classify"]))
+        return self.back_to(version)
+
+    def promotion_diff_view(self, request: HttpRequest, pk: int, target_pk: int) -> HttpResponse:
+        """For the open page: what would change, 202 while a worker has not found it yet."""
+        requires(request, "segmentation.change_modelslot")
+        version = get_object_or_404(ModelVersion, pk=pk)
+        target = get_object_or_404(version.targets, pk=target_pk)
+        diff = promotion_diffs.latest(target, version)
+        if diff is None or not diff.is_over:
+            return HttpResponse(status=202)
+        context = {
+            "diff": diff,
+            "page": diff_page.build(diff, Shop.get()),
+            "is_over": True,
+            "version": version,
+        }
+        return render(request, "tierwise/promotion_diff.html", context)
 
     def roll_back_view(self, request: HttpRequest, pk: int, target_pk: int) -> HttpResponse:
         requires(request, "segmentation.change_modelslot")
@@ -175,7 +214,12 @@ class ModelVersionAdmin(ReadOnlyAdmin):
         )
 
 
-def _moved(version: ModelVersion, target: Target) -> str:
+def _moved(version: ModelVersion, target: Target, *, classify: bool = True) -> str:
+    if not classify:
+        return _t(
+            "Version %(number)s serves “%(target)s” from now on. Customers are scored with it as things happen to "
+            "them, everyone with the next classification."
+        ) % {"number": version.number, "target": target.name}
     return _t(
         "Version %(number)s serves “%(target)s” from now on. Everyone is being classified with it now."
     ) % {

@@ -19,7 +19,7 @@ from unfold.contrib.filters.admin import ChoicesCheckboxFilter
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from segmentation import privacy
-from segmentation.admin.base import ReadOnlyAdmin, View, badge, post_only, requires
+from segmentation.admin.base import View, WorkAdmin, badge, post_only, requires
 from segmentation.dashboard import privacy_page, progress, words
 from segmentation.models import AuditEntry, Customer, LeaseState, PrivacyRequest
 
@@ -100,7 +100,7 @@ def _to_page(row: PrivacyRequest) -> HttpResponseRedirect:
 
 
 @admin.register(PrivacyRequest)
-class PrivacyRequestAdmin(ReadOnlyAdmin):
+class PrivacyRequestAdmin(WorkAdmin):
     list_display = ("number", "kind", "state_badge", "source", "created_at", "due", "finished_at", "held")
     list_display_links = ("number", "kind")
     list_filter = (("kind", ChoicesCheckboxFilter), ("state", ChoicesCheckboxFilter))
@@ -117,10 +117,6 @@ class PrivacyRequestAdmin(ReadOnlyAdmin):
     @admin.display(description=_("request"), ordering="id")
     def number(self, row: PrivacyRequest) -> str:
         return f"#{row.pk}"
-
-    @admin.display(description=_("state"), ordering="state")
-    def state_badge(self, row: PrivacyRequest) -> SafeString:
-        return badge(row.get_state_display(), words.STATE_TONES[row.state])
 
     @admin.display(description=_("to be answered by"), ordering="due_at")
     def due(self, row: PrivacyRequest) -> SafeString:
@@ -172,6 +168,8 @@ class PrivacyRequestAdmin(ReadOnlyAdmin):
         return HttpResponse(document, content_type="application/json", headers=headers)
 
     def again_view(self, request: HttpRequest, pk: int) -> HttpResponseBase:
+        # Before the row is looked for: who may not see requests does not learn which there are.
+        requires(request, "segmentation.view_privacyrequest")
         row = get_object_or_404(PrivacyRequest, pk=pk)
         return post_only(_permission(row))(PrivacyRequestAdmin._again)(self, request, row)
 

@@ -12,9 +12,10 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from segmentation.models import Shop
+from segmentation.rules import event_products, events, language
 from segmentation.rules import fields as rule_fields
-from segmentation.rules import language
 from segmentation.rules.operators import OPERATORS, Operator
+from segmentation.rules.periods import PERIODS
 
 
 class RuleWidget(forms.Textarea):
@@ -27,7 +28,12 @@ class RuleWidget(forms.Textarea):
         self.segment_field = segment_field
 
     class Media:
-        js = ("tierwise/rule-builder.js",)
+        js = (
+            "tierwise/rule-kit.js",
+            "tierwise/rule-events.js",
+            "tierwise/rule-panels.js",
+            "tierwise/rule-builder.js",
+        )
 
     def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
         context = super().get_context(name, value, attrs)
@@ -85,11 +91,38 @@ def configuration(request: HttpRequest) -> JsonResponse:
         {
             "fields": fields,
             "operators": operators,
+            "events": _events(),
+            "periods": [{"value": name, "label": str(words)} for name, words in PERIODS.items()],
             "texts": _texts(),
             "units": _units(),
             "currency": Shop.get().base_currency,
         }
     )
+
+
+def _events() -> dict[str, Any]:
+    """What may be asked of events."""
+    return {
+        "group": str(rule_fields.GROUP_WORDS["event"]),
+        "kinds": [{"value": name, "label": _capital(str(words))} for name, words in events.KINDS.items()],
+        "measures": [
+            {
+                "name": name.value,
+                "label": str(events.MEASURE_WORDS[name]),
+                "type": measured.type.value,
+                "unit": measured.unit,
+            }
+            for name, measured in events.MEASURES.items()
+        ],
+        "categories": [choice.value for choice in rule_fields.categories().choices],
+        "compared": [
+            {"value": op, "label": str(words) % {"value": "…"}}
+            for op, words in event_products.COMPARED.items()
+        ],
+        "named": [
+            {"value": op, "label": str(words) % {"value": "…"}} for op, words in event_products.NAMED.items()
+        ],
+    }
 
 
 def _operator(one: Operator) -> dict[str, str]:
@@ -103,6 +136,7 @@ def _capital(text: str) -> str:
 
 def _units() -> dict[str, str]:
     return {
+        "events": _("times"),
         "days": _("days"),
         "orders": _("orders"),
         "units": _("units"),
@@ -136,4 +170,40 @@ def _texts() -> dict[str, str]:
         "fix_first": _("The rule is not complete yet."),
         "no_preview": _("The preview did not answer. You can still save."),
         "for_example": _("For example"),
+        "counting": _("Counting everybody…"),
+        "as_text": _("The rule as text"),
+        "also_in": _("Who they are besides"),
+        "overlap": _(
+            "Share of these customers that are in the segment / of its members that are among them."
+        ),
+        "compare": _("Dark: these customers. Pale: everybody."),
+        "test": _("Test a customer"),
+        "customer_number": _("Customer number"),
+        "test_button": _("Test"),
+        "kind": _("What the customer did"),
+        "measure": _("What is asked"),
+        "category": _("From categories"),
+        "any_category": _("Any category"),
+        "product": _("Product"),
+        "any_product": _("Any product"),
+        "product_number": _("Product number"),
+        "product_name": _("Name of the product"),
+        "price": _("Price"),
+        "any_price": _("Any price"),
+        "quantity": _("Quantity"),
+        "any_quantity": _("Any quantity"),
+        "amount": _("Amount"),
+        "any_amount": _("Any amount"),
+        "when": _("When"),
+        "any_time": _("At any time"),
+        "within": _("Within the last … days"),
+        "older": _("More than … days ago"),
+        "between_days": _("Between two days"),
+        "from": _("From"),
+        "follow": _("And afterwards"),
+        "follow_any": _("Whatever came then"),
+        "followed_by": _("And then"),
+        "not_followed_by": _("And not then"),
+        "holds": _("holds"),
+        "fails": _("does not hold"),
     }

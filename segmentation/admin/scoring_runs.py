@@ -8,18 +8,17 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet, Sum
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import get_object_or_404
-from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _t
 from django.utils.translation import gettext_lazy as _
 
 from segmentation import scoring_runs
-from segmentation.admin.base import ReadOnlyAdmin, View, badge, post_only, requires
+from segmentation.admin.base import View, WorkAdmin, post_only, requires
 from segmentation.dashboard import progress, run_page, words
 from segmentation.models import ScoringRun
 
 
 @admin.register(ScoringRun)
-class ScoringRunAdmin(ReadOnlyAdmin):
+class ScoringRunAdmin(WorkAdmin):
     list_display = (
         "number",
         "as_of",
@@ -47,10 +46,6 @@ class ScoringRunAdmin(ReadOnlyAdmin):
     @admin.display(description=_("run"), ordering="id")
     def number(self, run: ScoringRun) -> str:
         return f"#{run.pk}"
-
-    @admin.display(description=_("state"), ordering="state")
-    def state_badge(self, run: ScoringRun) -> SafeString:
-        return badge(run.get_state_display(), words.STATE_TONES[run.state])
 
     @admin.display(description=_("customers"), ordering="customers")
     def asked_for(self, run: ScoringRun) -> str:

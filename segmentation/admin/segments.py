@@ -9,22 +9,29 @@ from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import get_object_or_404
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _t
 from django.utils.translation import gettext_lazy as _
 
-from segmentation import segments
+from segmentation import segment_history, segments
 from segmentation.admin import rule_widget
+from segmentation.admin.backtest_doors import BacktestDoors
 from segmentation.admin.base import HouseAdmin, View, badge, requires
+from segmentation.admin.editing import OnceForm, saved
+from segmentation.admin.segment_doors import SegmentDoors
 from segmentation.dashboard import previews, segment_page, words
-from segmentation.models import Segment
+from segmentation.models import Segment, Shop
 from segmentation.rules.language import RuleError
 
 
-class SegmentForm(forms.ModelForm):
+class SegmentForm(OnceForm):
+    """The rule has versions (`opened`), of which the later may replace the earlier; the words are guarded by `seen`."""
+
     rule = rule_widget.RuleField(label=_("Who belongs to it"), required=True)
+    # The version that this page showed: two people may have it open.
+    opened = forms.IntegerField(required=False, widget=forms.HiddenInput)
 
     class Meta:
         model = Segment
@@ -33,20 +40,42 @@ class SegmentForm(forms.ModelForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.was_active = self.instance.is_active
+        self.is_list = self.instance.kind == Segment.Kind.LIST
+        if self.is_list:
+            del self.fields["rule"]
         if self.instance.version is not None:
-            self.fields["rule"].initial = self.instance.version.rule
+            self.fields["opened"].initial = self.instance.version.number
+            if not self.is_list:
+                self.fields["rule"].initial = self.instance.version.rule
+
+    @property
+    def words_changed(self) -> bool:
+        return not set(self.changed_data).isdisjoint(self._meta.fields or ())
 
     def clean(self) -> dict[str, Any]:
-        cleaned: dict[str, Any] = super().clean() or {}
+        cleaned = super().clean()
         slug = cleaned.get("slug") or self.instance.slug
         if cleaned.get("rule") is not None and slug:
             try:
                 segments.validate(cleaned["rule"], slug=slug)
             except RuleError as error:
                 self.add_error("rule", error.message)
+        self._refuse_if_edited_meanwhile(cleaned)
         if self.instance.pk and self.was_active and not cleaned.get("is_active", True):
             self._require_unused()
         return cleaned
+
+    def _refuse_if_edited_meanwhile(self, cleaned: dict[str, Any]) -> None:
+        """Before anything is written; `save_rule` asks again under its lock."""
+        version, opened = self.instance.version, cleaned.get("opened")
+        if version is None or opened in (None, version.number) or cleaned.get("rule") in (None, version.rule):
+            return
+        error = _t("%(problem)s Their version is below; saving again replaces it with yours.")
+        self.add_error("rule", error % {"problem": segments.EditedMeanwhile(version)})
+        # Whoever has read that and saves again means it.
+        sent: Any = self.data
+        self.data = sent = sent.copy()
+        sent[self.add_prefix("opened")] = str(version.number)
 
     def _require_unused(self) -> None:
         users = segments.users_of(self.instance)
@@ -56,14 +85,15 @@ class SegmentForm(forms.ModelForm):
 
 
 @admin.register(Segment)
-class SegmentAdmin(HouseAdmin):
+class SegmentAdmin(SegmentDoors, BacktestDoors, HouseAdmin):
+    backtest_of = "segment"
     form = SegmentForm
-    list_display = ("name", "active_badge", "members", "rule_sentence", "refreshed_at")
+    list_before_template = "tierwise/segment_buttons.html"
+    list_display = ("name", "active_badge", "kind", "members", "rule_sentence", "freshness")
     list_select_related = ("version",)
-    list_filter = ("is_active",)
+    list_filter = ("is_active", "kind")
     search_fields = ("name", "slug")
     prepopulated_fields = {"slug": ["name"]}
-    fields = ("name", "slug", "description", "is_active", "rule")
     actions = None
     change_form_outer_after_template = "tierwise/segment_history.html"
 
@@ -71,6 +101,8 @@ class SegmentAdmin(HouseAdmin):
         return [
             ("rule-fields/", self.rule_fields_view, "rule_fields"),
             ("preview/", self.preview_view, "preview"),
+            *self.segment_urls(),
+            *self.backtest_urls(),
         ]
 
     # --- what the rule builder asks for
@@ -96,6 +128,12 @@ class SegmentAdmin(HouseAdmin):
             words.number(segment.member_count),
         )
 
+    @admin.display(description=_("refreshed"), ordering="refreshed_at")
+    def freshness(self, segment: Segment) -> SafeString | str:
+        if segment_history.is_stale(segment, timezone.now(), self.shop):
+            return badge(segment_page.age(segment), "bad")
+        return words.moment(segment.refreshed_at)
+
     @admin.display(description=_("who belongs to it"))
     def rule_sentence(self, segment: Segment) -> str:
         return self.sentence(segment.version.rule) if segment.version else words.NOTHING
@@ -103,11 +141,21 @@ class SegmentAdmin(HouseAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        # One reading of the fields serves every row of the list.
-        self.sentence: Callable[[Any], str] = segment_page.reader()
+        self.shop = Shop.get()
         return super().changelist_view(request, extra_context)
 
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        found = super().get_changelist_instance(request)
+        # One reading of the fields, and of the products asked about, serves every row of the list.
+        rules = [segment.version.rule for segment in found.result_list if segment.version]
+        self.sentence: Callable[[Any], str] = segment_page.reader(rules=rules)
+        return found
+
     # --- the form
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        first = ("name", "slug", "description", "is_active", "opened", "seen")
+        return first if obj is not None and obj.kind == Segment.Kind.LIST else (*first, "rule")
+
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         # Rules refer to segments by their short name.
         return ("slug",) if obj is not None else ()
@@ -124,7 +172,14 @@ class SegmentAdmin(HouseAdmin):
             {
                 "history": segment_page.history(segment),
                 "used_by": segments.users_of(segment),
+                "uses": segment_page.uses(segment),
                 "members": words.number(segment.member_count),
+                "stale": segment_page.age(segment)
+                if segment_history.is_stale(segment, timezone.now(), Shop.get())
+                else "",
+                "entries": segment_page.entries(segment),
+                # A list has members, and no rule that could be tried.
+                **(self.backtest_facts(segment.pk) if segment.kind != Segment.Kind.LIST else {}),
             }
             if segment
             else {}
@@ -136,8 +191,16 @@ class SegmentAdmin(HouseAdmin):
         if change:
             obj.is_active = form.was_active
         super().save_model(request, obj, form, change)
-        segments.save_rule(obj, form.cleaned_data["rule"], by=request.user)
-        segments.set_active(obj, wanted, by=request.user)
+        if form.words_changed:
+            saved(obj)
+        try:
+            if not form.is_list:
+                opened = form.cleaned_data.get("opened") if change else None
+                segments.save_rule(obj, form.cleaned_data["rule"], by=request.user, opened=opened)
+            segments.set_active(obj, wanted, by=request.user)
+        except (RuleError, segments.EditedMeanwhile, segments.SegmentInUse) as error:
+            # Somebody changed something between the check of the form and this moment.
+            self.refuse(request, error)
 
     # --- deleting
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
@@ -153,9 +216,9 @@ class SegmentAdmin(HouseAdmin):
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> Any:
-        segment = get_object_or_404(Segment, pk=object_id)
-        users = segments.users_of(segment)
-        if users and self.has_delete_permission(request, segment):
+        segment = self.get_object(request, object_id)
+        users = segments.users_of(segment) if segment is not None else ()
+        if segment is not None and users and self.has_delete_permission(request, segment):
             messages.error(request, str(segments.SegmentInUse(segment, users)))
             return self.back_to(segment)
         return super().delete_view(request, object_id, extra_context)

@@ -8,20 +8,27 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404
-from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _t
 from django.utils.translation import gettext_lazy as _
 from unfold.contrib.filters.admin import ChoicesCheckboxFilter
 
-from segmentation import targets, training_runs
-from segmentation.admin.base import ReadOnlyAdmin, View, badge, post_only, requires
+from segmentation import comparisons, registry, targets, training_runs
+from segmentation.admin.base import View, WorkAdmin, post_only, requires
 from segmentation.admin.forms import TrainForm
-from segmentation.dashboard import model_page, model_words, progress, words
+from segmentation.dashboard import (
+    comparison_page,
+    model_page,
+    model_words,
+    progress,
+    search_page,
+    train_words,
+    words,
+)
 from segmentation.models import TrainingRun
 
 
 @admin.register(TrainingRun)
-class TrainingRunAdmin(ReadOnlyAdmin):
+class TrainingRunAdmin(WorkAdmin):
     list_display = (
         "number",
         "targets_named",
@@ -29,6 +36,7 @@ class TrainingRunAdmin(ReadOnlyAdmin):
         "state_badge",
         "progress_percent",
         "took",
+        "cause",
         "requested_by",
         "started",
     )
@@ -39,6 +47,7 @@ class TrainingRunAdmin(ReadOnlyAdmin):
     def extra_urls(self) -> list[tuple[str, View, str]]:
         return [
             ("train/", self.train_view, "train"),
+            ("compare/", self.compare_view, "compare"),
             ("<int:pk>/progress/", self.progress_view, "progress"),
             ("<int:pk>/cancel/", self.cancel_view, "cancel"),
         ]
@@ -54,10 +63,6 @@ class TrainingRunAdmin(ReadOnlyAdmin):
     @admin.display(description=_("targets"))
     def targets_named(self, run: TrainingRun) -> str:
         return ", ".join(target.name for target in run.targets.all())
-
-    @admin.display(description=_("state"), ordering="state")
-    def state_badge(self, run: TrainingRun) -> SafeString:
-        return badge(run.get_state_display(), words.STATE_TONES[run.state])
 
     @admin.display(description=_("progress"))
     def progress_percent(self, run: TrainingRun) -> str:
@@ -75,7 +80,7 @@ class TrainingRunAdmin(ReadOnlyAdmin):
     def train_view(self, request: HttpRequest) -> HttpResponse:
         requires(request, "segmentation.add_trainingrun")
         targets.install()
-        form = TrainForm(request.POST or None)
+        form = TrainForm(request.POST or None, asked=request.GET)
         if request.method == "POST" and form.is_valid():
             try:
                 run = training_runs.request(
@@ -83,6 +88,8 @@ class TrainingRunAdmin(ReadOnlyAdmin):
                     preset=form.cleaned_data["preset"],
                     seed=form.cleaned_data["seed"],
                     cutoffs=form.cleaned_data["cutoffs"],
+                    algorithms=form.cleaned_data["algorithms"],
+                    config=form.config(),
                     requested_by=request.user,
                 )
             except training_runs.TrainingError as error:
@@ -98,6 +105,34 @@ class TrainingRunAdmin(ReadOnlyAdmin):
             form=form,
             definitions=definitions,
             active=active,
+        )
+
+    # --- what algorithms are worth beside each other
+    def compare_view(self, request: HttpRequest) -> HttpResponse:
+        requires(request, "segmentation.view_trainingrun")
+        offered = list(targets.active())
+        wanted = request.GET.get("target", "")
+        target = next((one for one in offered if one.slug == wanted), offered[0] if offered else None)
+        runs = comparisons.runs_of(target) if target else []
+        run = next((one for one in runs if str(one.pk) == request.GET.get("run")), runs[0] if runs else None)
+        found = None
+        if target is not None and run is not None:
+            champion = registry.champion(target)
+            found = comparisons.compare(
+                run, target, by=request.GET.get("by", ""), champion_id=champion.pk if champion else None
+            )
+        return self.page(
+            request,
+            "tierwise/compare.html",
+            title=_t("Compare algorithms"),
+            targets=offered,
+            target=target,
+            runs=runs,
+            found=found,
+            definition=targets.definition(target) if target else "",
+            headers=comparison_page.headers(found) if found else (),
+            lines=comparison_page.lines(found) if found else (),
+            curves=comparison_page.curves(found) if found else [],
         )
 
     # --- the page of one run
@@ -122,6 +157,9 @@ class TrainingRunAdmin(ReadOnlyAdmin):
                 (one, model_words.algorithm(one.algorithm)) for one in run.versions.order_by("-number")
             ],
             facts=model_page.summary_facts(run.summary),
+            settings=train_words.told(run.config),
+            studies=search_page.studies(run),
+            first_target=run.targets.order_by("slug").first(),
             may_cancel=request.user.has_perm("segmentation.change_trainingrun") and not run.is_over,
         )
 

@@ -15,6 +15,7 @@ from segmentation.features.buying import BUYING
 from segmentation.features.engagement import ENGAGEMENT
 from segmentation.features.feature import Feature
 from segmentation.features.outlook import OUTLOOK
+from segmentation.features.texts import TEXTS
 from segmentation.models import AttributeDefinition, FeaturePortrait
 
 MEDIAN = 4  # of the nine deciles
@@ -45,6 +46,7 @@ def families(portrait: FeaturePortrait | None) -> list[Family]:
         (_("When and how much they buy"), BUYING),
         (_("What is in the orders"), IN_THE_BASKET),
         (_("Visits, reviews, support and offers"), ENGAGEMENT),
+        (_("What they write"), TEXTS),
         (_("What is expected, and who they are"), OUTLOOK),
     )
     found = [Family(title, tuple(_feature(item, drawn) for item in items)) for title, items in titles]

@@ -85,6 +85,43 @@ def bars(
     return Chart(slug, title, summary, config, table, height)
 
 
+def intervals(slug: str, title: str, rows: Sequence[tuple[str, float, float, float]], unit: str) -> Chart:
+    """One bar a row of (label, value, low, high) from low to high, with a point at the value."""
+    labels = [row[0] for row in rows]
+    config = {
+        "type": "bar",
+        "data": {
+            "labels": labels,
+            "datasets": [
+                {
+                    "type": "line",
+                    "label": _("measured"),
+                    "data": [row[1] for row in rows],
+                    "tone": "primary",
+                    "showLine": False,
+                    "pointRadius": 5,
+                    "order": 0,
+                },
+                {
+                    "label": _("95 percent interval"),
+                    "data": [[row[2], row[3]] for row in rows],
+                    "tone": "teal",
+                    "barThickness": 10,
+                    "order": 1,
+                },
+            ],
+        },
+        "options": {"indexAxis": "y", "scales": {"x": {"title": {"display": True, "text": unit}}}},
+    }
+    told = [
+        (label, *(words.number(round(figure, 2), 2) for figure in (value, low, high)))
+        for label, value, low, high in rows
+    ]
+    summary = "; ".join(f"{label}: {value} ({low} – {high})" for label, value, low, high in told)
+    table = Table((unit, _("measured"), _("at least"), _("at most")), tuple(told))
+    return Chart(slug, title, summary, config, table, max(150, 40 * len(rows) + 100))
+
+
 def lines(slug: str, title: str, summary: str, series: Sequence[Line], axes: Axes) -> Chart:
     """Curves over a numeric axis."""
     config = {
@@ -99,6 +136,17 @@ def lines(slug: str, title: str, summary: str, series: Sequence[Line], axes: Axe
         "percent": axes.percent,
     }
     return Chart(slug, title, summary, config, height=260)
+
+
+def scatter(slug: str, title: str, summary: str, series: Sequence[Line], x: str = "", y: str = "") -> Chart:
+    """Clouds of points; the axes have titles and no numbers worth reading."""
+    sets = [_dataset(line) | {"showLine": False, "pointRadius": 2} for line in series]
+    config = {
+        "type": "scatter",
+        "data": {"datasets": sets},
+        "options": {"scales": {"x": _scale(x, None, None), "y": _scale(y, None, None)}},
+    }
+    return Chart(slug, title, summary, config, height=480)
 
 
 def _dataset(line: Line) -> dict[str, Any]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
+from django.db.models import Min
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from segmentation import consents, reasons
+from segmentation import consents, marks, overrides, reasons, service, suggested, targets
 from segmentation.dashboard import score_views, timeline, words
 from segmentation.dashboard.score_views import ScoreView
 from segmentation.features.baskets import IN_THE_BASKET
@@ -18,8 +20,10 @@ from segmentation.features.buying import BUYING
 from segmentation.features.engagement import ENGAGEMENT
 from segmentation.features.feature import Feature
 from segmentation.features.outlook import OUTLOOK
+from segmentation.features.texts import TEXTS
 from segmentation.models import (
     AttributeValue,
+    Campaign,
     Consent,
     Customer,
     CustomerFeatures,
@@ -28,8 +32,12 @@ from segmentation.models import (
     DueCustomer,
     LeaseState,
     Membership,
+    PriorityOverride,
+    ScoreOverride,
     Shop,
+    Target,
 )
+from segmentation.serving import TOO_FEW_ORDERS
 
 # Features and scores know what happened before `as_of`; staff read the last day that counted.
 A_DAY = timedelta(days=1)
@@ -39,6 +47,7 @@ FAMILIES = (
     (gettext_lazy("Buying"), BUYING),
     (gettext_lazy("In the basket"), IN_THE_BASKET),
     (gettext_lazy("Browsing, reviews and service"), ENGAGEMENT),
+    (gettext_lazy("What they write"), TEXTS),
     (gettext_lazy("Outlook and profile"), OUTLOOK),
 )
 
@@ -56,6 +65,22 @@ class FeatureGroup:
     rows: tuple[tuple[str, str, str], ...]
 
 
+# Offered in the question why a customer gets a campaign or not.
+MOST_CAMPAIGNS = 200
+MARKS_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Suggested:
+    """Products that the customer is likely to buy next, the likeliest first."""
+
+    name: str
+    definition: str
+    version_id: int
+    version_number: int
+    products: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class CustomerPage:
     """What the template shows; empty where the reader may not see the rows it comes from.
@@ -68,22 +93,29 @@ class CustomerPage:
     features: tuple[FeatureGroup, ...]
     features_up_to: date | None
     scores: tuple[ScoreView, ...]
+    overrides: tuple[tuple[ScoreOverride, str, str], ...]
+    marks: tuple[marks.Mark, ...]
+    suggestions: tuple[Suggested, ...]
     explains: bool
     memberships: tuple[Membership, ...]
     decision: Decision | None
     explanation: Any
     consents: tuple[tuple[str, str, str], ...]
     identities: tuple[CustomerIdentity, ...]
+    merged: tuple[tuple[int, str], ...]
     attributes: tuple[tuple[str, str], ...]
     is_waiting: bool
     has_contact: bool
+    override: PriorityOverride | None
+    campaigns: tuple[tuple[int, str], ...]
     texts_read: int
 
 
 def build(customer: Customer, user: Any, query: Mapping[str, str]) -> CustomerPage:
     """Read the page of `customer` for `user`; `query` holds the timeline's cursor and filter."""
     shop = Shop.get()
-    people = [customer.pk, *customer.merged_from.values_list("pk", flat=True)]
+    merged = tuple(customer.merged_from.order_by("reference").values_list("pk", "reference"))
+    people = [customer.pk, *(key for key, _reference in merged)]
 
     def sees(model: str) -> bool:
         return bool(user.has_perm(f"segmentation.view_{model}"))
@@ -92,12 +124,16 @@ def build(customer: Customer, user: Any, query: Mapping[str, str]) -> CustomerPa
     groups, up_to = _features(customer, shop)
     decided = Decision.objects.select_related("campaign", "offer", "policy", "snapshot")
     decision = decided.filter(customer=customer).order_by("-id").first()
+    said = overrides.of_customer(customer)
     return CustomerPage(
-        cards=tuple(_cards(customer, shop)),
+        cards=tuple(_cards(customer, shop, said)),
         timeline=events,
         features=groups,
         features_up_to=up_to,
-        scores=score_views.of_customer(customer, shop),
+        scores=score_views.of_customer(customer, shop, said),
+        overrides=tuple((row, str(words.tier(row.label)), score_views.set_by(row)) for row in said),
+        marks=tuple(marks.history(customer)[:MARKS_SHOWN]),
+        suggestions=tuple(_suggested(customer)) if sees("score") and customer.is_profiled else (),
         explains=reasons.ask(customer.pk),
         memberships=tuple(
             Membership.objects.filter(customer=customer).select_related("segment").order_by("segment__name")
@@ -106,17 +142,35 @@ def build(customer: Customer, user: Any, query: Mapping[str, str]) -> CustomerPa
         explanation=_explain(decision),
         consents=tuple(_consents(customer)) if sees("consent") else (),
         identities=tuple(_identities(people)) if sees("customeridentity") else (),
+        merged=merged,
         attributes=tuple(_attributes(people, shop)),
         is_waiting=DueCustomer.objects.filter(
             customer=customer, state__in=[LeaseState.QUEUED, LeaseState.RUNNING]
         ).exists(),
+        override=service.override_of(customer, timezone.now()),
+        campaigns=tuple(
+            Campaign.objects.exclude(status=Campaign.Status.ENDED)
+            .order_by("-priority", "name")
+            .values_list("pk", "name")[:MOST_CAMPAIGNS]
+        ),
         has_contact=sees("contactdata") and hasattr(customer, "contact"),
         texts_read=events.texts_read,
     )
 
 
-def _cards(customer: Customer, shop: Shop) -> Iterable[Card]:
-    abstained = str(words.abstain(customer.abstain_reason)) if customer.abstain_reason else ""
+def abstained_because(customer: Customer) -> str:
+    """Why there is no score of behaviour, with the numbers behind it."""
+    needed = None
+    if customer.abstain_reason == TOO_FEW_ORDERS:
+        behaviour = Target.objects.filter(is_active=True).exclude(kind=Target.Kind.CATEGORY)
+        needed = behaviour.aggregate(least=Min("min_orders"))["least"]
+    return str(words.abstain(customer.abstain_reason, orders=customer.orders, needed=needed))
+
+
+def _cards(customer: Customer, shop: Shop, said: Sequence[ScoreOverride]) -> Iterable[Card]:
+    abstained = abstained_because(customer) if customer.abstain_reason else ""
+    if any(row.target.kind == Target.Kind.VALUE_TIER for row in said):
+        abstained = _("set by staff")
     yield Card(_("Value tier"), words.tier(customer.tier), abstained)
     yield Card(_("Risk"), words.risk(customer.churn_probability))
     yield Card(_("Expected spend"), words.money(customer.future_value_minor, shop.base_currency, whole=True))
@@ -161,6 +215,12 @@ def _explain(decision: Decision | None) -> Any:
     from segmentation import decisions
 
     return decisions.explain(decision)
+
+
+def _suggested(customer: Customer) -> Iterable[Suggested]:
+    for target, version, products in suggested.of_customer(customer.pk):
+        names = tuple(str(product) for product, _score in products)
+        yield Suggested(target.name, targets.definition(target), version.pk, version.number, names)
 
 
 def _identities(people: list[int]) -> Iterable[CustomerIdentity]:

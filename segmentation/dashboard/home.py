@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from segmentation import counts
-from segmentation.dashboard import charts, run_page, words
+from segmentation.dashboard import charts, run_page, schedules, words
 from segmentation.models import (
     Alert,
     ImportRun,
@@ -73,6 +73,7 @@ def context(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "steps": steps if not all(step.is_done for step in steps) else [],
         "alerts": _alerts(request),
         "recent_runs": _recent(request),
+        "schedules": schedules.read(shop) if request.user.has_perm("segmentation.view_scoringrun") else (),
     }
 
 

@@ -10,8 +10,16 @@ from typing import Any
 from django.utils.dateparse import parse_date
 from django.utils.translation import gettext as _
 
-from segmentation import registry, targets
-from segmentation.dashboard import charts, check_page, words
+from segmentation import promotion_policy, registry, targets, thresholds
+from segmentation.dashboard import (
+    charts,
+    check_page,
+    class_curves,
+    leaning,
+    model_curves,
+    structure_page,
+    words,
+)
 from segmentation.dashboard.model_words import GROUPS, LOWER_IS_BETTER, METRICS, SNAPSHOT, algorithm
 from segmentation.models import ModelSlot, ModelVersion, Target
 from segmentation.reports import simplest_first
@@ -35,23 +43,34 @@ class MetricRow:
     is_primary: bool
 
 
-@dataclass(frozen=True)
-class TargetReport:
-    """What the page shows for one target of the version."""
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """Figures of one test beside baselines, with curves; `warnings` say what makes them less believable."""
 
-    target: Target
-    definition: str
-    role: str
-    rows: str
     headers: tuple[str, ...]
     metrics: tuple[MetricRow, ...]
     curves: tuple[charts.Chart, ...]
     confusion: charts.HeatTable | None
     lifts: charts.Table | None
     subgroups: tuple[tuple[str, charts.Table], ...]
-    comparison: registry.Comparison
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetReport(Figures):
+    """What the page shows for one target of the version."""
+
+    target: Target
+    definition: str
+    role: str
+    rows: str
+    comparison: promotion_policy.Comparison
     can_roll_back_to: ModelVersion | None
     checks: charts.Table | None
+    has_line: bool = False
+    found: structure_page.Structure | None = None
+    importance: charts.Table | None = None
+    importance_chart: charts.Chart | None = None
 
 
 def reports(version: ModelVersion) -> list[TargetReport]:
@@ -65,23 +84,41 @@ def _report(
     version: ModelVersion, target: Target, slot: ModelSlot | None, checks: charts.Table | None
 ) -> TargetReport:
     evaluation: Mapping[str, Any] = version.evaluation.get(target.slug) or {}
-    # PostgreSQL's JSON keeps no order of its own: the simplest first, the champion last.
-    others = tuple(sorted(evaluation.get("baselines", {}), key=simplest_first))
+    warnings = [*version.data_snapshot.get("warnings", ()), evaluation.get("not_promised", "")]
+    shown = figures(target.slug, target, evaluation, [warning for warning in warnings if warning])
     is_champion = slot is not None and slot.champion_id == version.pk
     return TargetReport(
+        **vars(shown),
         target=target,
         definition=targets.definition(target),
         role=_role(version, slot),
-        rows=words.number(evaluation["rows"]) if evaluation.get("rows") else "",
-        headers=tuple(str(algorithm(name)) for name in others),
-        metrics=_metric_rows(evaluation, others),
-        curves=tuple(_curves(target.slug, evaluation.get("curves", {}))),
-        confusion=_confusion(evaluation.get("curves", {})),
-        lifts=_lifts(evaluation.get("curves", {})),
-        subgroups=_subgroups(evaluation),
-        comparison=registry.compare(target, version),
+        rows=words.number(evaluation["rows"]) if evaluation.get("metrics") and evaluation.get("rows") else "",
+        comparison=promotion_policy.compare(target, version),
         can_roll_back_to=registry.previous_champion(target) if is_champion else None,
         checks=checks,
+        has_line=thresholds.has_line(target),
+        found=structure_page.build(version, target, evaluation),
+        importance=leaning.table(evaluation),
+        importance_chart=leaning.chart(target.slug, evaluation),
+    )
+
+
+def figures(slug: str, target: Target, evaluation: Mapping[str, Any], warnings: list[str]) -> Figures:
+    """Figures as stored with a version or an evaluation. slug: tells the charts of one page apart."""
+    # PostgreSQL's JSON keeps no order of its own: the simplest first, the champion last.
+    others = tuple(sorted(evaluation.get("baselines", {}), key=simplest_first))
+    curves = evaluation.get("curves", {})
+    return Figures(
+        headers=tuple(str(algorithm(name)) for name in others),
+        metrics=_metric_rows(evaluation, others),
+        curves=(
+            *model_curves.drawn(slug, curves, target),
+            *class_curves.charts_of(slug, curves),
+        ),
+        confusion=model_curves.confusion(curves, target),
+        lifts=model_curves.lifts(curves),
+        subgroups=_subgroups(evaluation),
+        warnings=tuple(warnings),
     )
 
 
@@ -128,119 +165,11 @@ def _verdict(metric: str, difference: Mapping[str, float] | None) -> str:
 
 
 def _figure(metric: str, value: float) -> str:
+    if metric in {"qini", "auuc", "effect"}:
+        return words.number(value, 4)
     if metric in {"bias", "coverage", "accuracy"}:
         return words.percent(value, 1)
     return words.number(value, 2 if metric in {"mae", "rmse"} else 3)
-
-
-def _curves(slug: str, curves: Mapping[str, Any]) -> list[charts.Chart]:
-    drawn = []
-    if roc := curves.get("roc"):
-        drawn.append(_roc(slug, roc))
-    if recall := curves.get("precision_recall"):
-        drawn.append(_precision_recall(slug, recall))
-    if reliability := curves.get("reliability"):
-        drawn.append(_reliability(slug, reliability))
-    if gains := curves.get("gains"):
-        drawn.append(_gains(slug, gains))
-        if not curves.get("reliability"):
-            drawn.append(_deciles(slug, gains))
-    return drawn
-
-
-def _roc(slug: str, roc: Mapping[str, list[float]]) -> charts.Chart:
-    points = list(zip(roc["false_positive_rate"], roc["true_positive_rate"], strict=True))
-    return charts.lines(
-        f"{slug}-roc",
-        _("ROC curve"),
-        _("Share of leavers found against share of stayers alarmed in vain; the diagonal is chance."),
-        [
-            charts.Line(_("this version"), points),
-            charts.Line(_("chance"), [(0, 0), (1, 1)], color="slate", dashed=True),
-        ],
-        charts.Axes(_("stayers alarmed"), _("leavers found"), percent=True, x_max=1, y_max=1),
-    )
-
-
-def _precision_recall(slug: str, curve: Mapping[str, list[float]]) -> charts.Chart:
-    points = list(zip(curve["recall"], curve["precision"], strict=True))
-    return charts.lines(
-        f"{slug}-pr",
-        _("Precision and recall"),
-        _("How many of those named really leave, against how many of all leavers are named."),
-        [charts.Line(_("this version"), points)],
-        charts.Axes(_("leavers found"), _("correct among the named"), percent=True, x_max=1, y_max=1),
-    )
-
-
-def _reliability(slug: str, bins: list[Mapping[str, float]]) -> charts.Chart:
-    points = [(part["predicted"], part["observed"]) for part in bins]
-    return charts.lines(
-        f"{slug}-reliability",
-        _("Is “30 %” three in ten?"),
-        _(
-            "Predicted against observed share in ten groups of equal size; on the diagonal the chances are honest."
-        ),
-        [
-            charts.Line(_("this version"), points, dots=True),
-            charts.Line(_("honest"), [(0, 0), (1, 1)], color="slate", dashed=True),
-        ],
-        charts.Axes(_("predicted"), _("observed"), percent=True, x_max=1, y_max=1),
-    )
-
-
-def _gains(slug: str, deciles: list[Mapping[str, float]]) -> charts.Chart:
-    points = [(0.0, 0.0), *((part["decile"] / len(deciles), part["gain"]) for part in deciles)]
-    return charts.lines(
-        f"{slug}-gains",
-        _("What the top of the list holds"),
-        _("Share of the whole reached by taking the highest-scored customers first; the diagonal is chance."),
-        [
-            charts.Line(_("this version"), points, dots=True),
-            charts.Line(_("chance"), [(0, 0), (1, 1)], color="slate", dashed=True),
-        ],
-        charts.Axes(_("customers taken"), _("share reached"), percent=True, x_max=1, y_max=1),
-    )
-
-
-def _deciles(slug: str, deciles: list[Mapping[str, float]]) -> charts.Chart:
-    return charts.lines(
-        f"{slug}-deciles",
-        _("Expected and real spend by tenth of customers"),
-        _("Mean expected beside mean real spend, the highest-scored tenth first."),
-        [
-            charts.Line(_("expected"), [(part["decile"], part["predicted"]) for part in deciles], dots=True),
-            charts.Line(_("real"), [(p["decile"], p["actual"]) for p in deciles], color="amber", dots=True),
-        ],
-        charts.Axes(_("tenth of customers"), _("spend a customer"), x_min=1, x_max=len(deciles)),
-    )
-
-
-def _confusion(curves: Mapping[str, Any]) -> charts.HeatTable | None:
-    counts = curves.get("confusion")
-    if not counts:
-        return None
-    classes = curves.get("classes") or [_("stays"), _("leaves")]
-    named = [str(words.tier(name)) if name in words.TIERS else str(name) for name in classes]
-    return charts.heat(_("Decided and true class"), named, counts)
-
-
-def _lifts(curves: Mapping[str, Any]) -> charts.Table | None:
-    if not curves.get("gains"):
-        return None
-    rows = tuple(
-        (
-            words.number(part["decile"]),
-            words.number(part["rows"]),
-            words.number(part["predicted"], 2),
-            words.number(part["actual"], 2),
-            words.percent(part["gain"]),
-            words.number(part["lift"], 2),
-        )
-        for part in curves["gains"]
-    )
-    headers = (_("tenth"), _("customers"), _("predicted"), _("real"), _("reached so far"), _("lift"))
-    return charts.Table(headers, rows)
 
 
 def _subgroups(evaluation: Mapping[str, Any]) -> tuple[tuple[str, charts.Table], ...]:
@@ -249,7 +178,7 @@ def _subgroups(evaluation: Mapping[str, Any]) -> tuple[tuple[str, charts.Table],
     found = []
     for group, values in evaluation.get("subgroups", {}).items():
         rows = tuple(
-            (str(value), words.number(figure["rows"]), _figure(primary, figure[primary]))
+            (str(value), words.number(figure["rows"]), with_interval(primary, figure))
             for value, figure in values.items()
             if primary in figure
         )
@@ -257,6 +186,13 @@ def _subgroups(evaluation: Mapping[str, Any]) -> tuple[tuple[str, charts.Table],
             name = str(GROUPS.get(group, group))
             found.append((name, charts.Table((name, _("customers"), title), rows)))
     return tuple(found)
+
+
+def with_interval(metric: str, figure: Mapping[str, float]) -> str:
+    said = _figure(metric, figure[metric])
+    if "low" not in figure:
+        return said
+    return f"{said} ({_figure(metric, figure['low'])} – {_figure(metric, figure['high'])})"
 
 
 def main_figure(version: ModelVersion, target: Target) -> str:

@@ -30,6 +30,26 @@ METRICS: dict[str, tuple[Promise, Promise]] = {
         gettext_lazy("Mean squared error of the chance; lower is better."),
     ),
     "accuracy": (gettext_lazy("Accuracy"), gettext_lazy("Share of customers put in the right class.")),
+    "weighted_f1": (
+        gettext_lazy("F1, by size of classes"),
+        gettext_lazy("As above, each class counting by how many customers are of it."),
+    ),
+    "macro_precision": (
+        gettext_lazy("Precision, mean of classes"),
+        gettext_lazy("Of those put in a class, how many belong there."),
+    ),
+    "macro_recall": (
+        gettext_lazy("Recall, mean of classes"),
+        gettext_lazy("Of those who belong in a class, how many are put there."),
+    ),
+    "weighted_precision": (
+        gettext_lazy("Precision, by size of classes"),
+        gettext_lazy("Of those put in a class, how many belong there; large classes count more."),
+    ),
+    "weighted_recall": (
+        gettext_lazy("Recall, by size of classes"),
+        gettext_lazy("Of those who belong in a class, how many are put there; large classes count more."),
+    ),
     "macro_f1": (
         gettext_lazy("F1, mean of classes"),
         gettext_lazy("Every class counts the same, also a rare one."),
@@ -67,6 +87,20 @@ METRICS: dict[str, tuple[Promise, Promise]] = {
         gettext_lazy("Inside the interval"),
         gettext_lazy("Share of customers whose real spend was within the stated interval."),
     ),
+    "qini": (
+        gettext_lazy("Effect ranking (Qini)"),
+        gettext_lazy(
+            "Orders gained for each customer by giving the offer to the most moved first; a random order is 0."
+        ),
+    ),
+    "auuc": (
+        gettext_lazy("Area under the uplift curve (AUUC)"),
+        gettext_lazy("The same with the effect of giving it to anybody counted in."),
+    ),
+    "effect": (
+        gettext_lazy("Effect on everybody"),
+        gettext_lazy("How much likelier the offer made an order, over all customers tested on."),
+    ),
 }
 LOWER_IS_BETTER = frozenset({"log_loss", "calibration_error", "brier", "mae", "rmse"})
 BASELINES: dict[str, Promise] = {
@@ -74,12 +108,35 @@ BASELINES: dict[str, Promise] = {
     "logistic": gettext_lazy("Logistic regression"),
     "lightgbm": gettext_lazy("LightGBM"),
     "champion": gettext_lazy("Champion then"),
+    "random": gettext_lazy("Random order"),
+    "churn_first": gettext_lazy("Likeliest to leave first"),
 }
 ALGORITHMS: dict[str, Promise] = {
     **BASELINES,
+    "rfm": gettext_lazy("RFM fifths, a rule"),
+    "linear_svm": gettext_lazy("Support vector machine, linear"),
+    "rbf_svm": gettext_lazy("Support vector machine, RBF"),
+    "decision_tree": gettext_lazy("Decision tree"),
+    "random_forest": gettext_lazy("Random forest"),
     "mlp": gettext_lazy("Neural network"),
     "tabm": gettext_lazy("Neural network ensemble (TabM)"),
+    "ft_transformer": gettext_lazy("FT-Transformer"),
+    "autoencoder": gettext_lazy("Autoencoder features"),
+    "conv": gettext_lazy("Convolutions over events"),
+    "lstm": gettext_lazy("LSTM over events"),
+    "gru": gettext_lazy("GRU over events"),
+    "transformer": gettext_lazy("Transformer over events"),
+    "customer_net": gettext_lazy("CustomerNet: table and events"),
     "blend": gettext_lazy("Blend of several models"),
+    "voting": gettext_lazy("Vote of several models"),
+    "stacking": gettext_lazy("Weighted blend of several models"),
+    "clusters": gettext_lazy("Groups of similar customers"),
+    "anomaly": gettext_lazy("Isolation forest and autoencoder"),
+    "next_products": gettext_lazy("Products bought next"),
+    "t_learner": gettext_lazy("T-learner: a model for each arm"),
+    "x_learner": gettext_lazy("X-learner: each arm's model asked about the other"),
+    "class_transformation": gettext_lazy("Class transformation"),
+    "two_head": gettext_lazy("Neural network with a head for each arm"),
 }
 SNAPSHOT: dict[str, Promise] = {
     "rows": gettext_lazy("Training rows"),
@@ -97,7 +154,12 @@ SNAPSHOT: dict[str, Promise] = {
     "as_of": gettext_lazy("Data before"),
 }
 # What customers are grouped by where a model is judged on parts of them.
-GROUPS: dict[str, Promise] = {"orders": gettext_lazy("orders"), "country": gettext_lazy("country")}
+GROUPS: dict[str, Promise] = {
+    "orders": gettext_lazy("orders"),
+    "country": gettext_lazy("country"),
+    "channel": gettext_lazy("channel"),
+    "tenure": gettext_lazy("days since first known"),
+}
 
 
 def algorithm(name: str) -> Text:

@@ -10,7 +10,15 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from segmentation.dashboard import losses, words
-from segmentation.models import ImportRun, LeaseState, PrivacyRequest, ScoringRun, ScoringShard, TrainingRun
+from segmentation.models import (
+    EvaluationRun,
+    ImportRun,
+    LeaseState,
+    PrivacyRequest,
+    ScoringRun,
+    ScoringShard,
+    TrainingRun,
+)
 from segmentation.models.leased import Leased
 
 
@@ -31,6 +39,10 @@ def importing(run: ImportRun) -> dict[str, Any]:
         _("new customers"): run.customers_created,
     }
     return _leased(run) | {"counts": [[name, words.number(count)] for name, count in counts.items()]}
+
+
+def evaluating(run: EvaluationRun) -> dict[str, Any]:
+    return _leased(run)
 
 
 def privacy(row: PrivacyRequest) -> dict[str, Any]:

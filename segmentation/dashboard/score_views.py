@@ -10,18 +10,26 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from segmentation import targets
-from segmentation.dashboard import words
+from segmentation import overrides, targets
+from segmentation.dashboard import target_words, words
 from segmentation.features.catalogue import BY_NAME
-from segmentation.models import AttributeDefinition, Customer, Score, Shop
+from segmentation.kinds import EventKind
+from segmentation.models import AttributeDefinition, Customer, Score, ScoreOverride, Shop
+from segmentation.models.events import KIND_CHOICES
 
-ATTRIBUTE = "attribute."
+ATTRIBUTE, EVENTS = "attribute.", "events."
+KINDS = dict(KIND_CHOICES)
 # How the shares of a learner were found (segmentation/ml/explanation.py).
 METHODS: dict[str, words.Text] = {
     "lightgbm": gettext_lazy("TreeSHAP from the average customer learned from"),
     "mlp": gettext_lazy("integrated gradients from the median customer"),
     "logistic": gettext_lazy("terms of the linear model from the average customer"),
     "btyd": gettext_lazy("terms of the linear model from the average customer"),
+    "t_learner": gettext_lazy("TreeSHAP from the average customer learned from"),
+    "x_learner": gettext_lazy("TreeSHAP from the average customer learned from"),
+    "class_transformation": gettext_lazy("TreeSHAP from the average customer learned from"),
+    "two_head": gettext_lazy("integrated gradients from the median customer"),
+    "occlusion": gettext_lazy("occlusion: what the answer loses once a value is a usual one"),
 }
 # For and against, by kind of target; classes name theirs.
 SIDES: dict[str, tuple[words.Text, words.Text]] = {
@@ -30,6 +38,8 @@ SIDES: dict[str, tuple[words.Text, words.Text]] = {
         gettext_lazy("Raises the expected spend"),
         gettext_lazy("Lowers the expected spend"),
     ),
+    "uplift": (gettext_lazy("Makes the offer work more"), gettext_lazy("Makes the offer work less")),
+    "risk": (gettext_lazy("Speaks for the risk"), gettext_lazy("Speaks against the risk")),
 }
 
 
@@ -49,8 +59,13 @@ class Side:
 
 @dataclass(frozen=True)
 class ScoreView:
-    """One target's answer in words. `sides`: what speaks for it and against it, `method`: how that was found."""
+    """One target's answer in words. `sides`: what speaks for it and against it, `method`: how that was found.
 
+    looked_at: events that a network attended to, which is no reason. What staff set stands in the headline, and the
+    model's own answer in the detail.
+    """
+
+    target_id: int
     name: str
     definition: str
     headline: str
@@ -58,22 +73,45 @@ class ScoreView:
     version_id: int
     version_number: int
     up_to: date
+    is_set_by_staff: bool
     sides: tuple[Side, ...]
     method: str
+    looked_at: tuple[Reason, ...] = ()
 
 
-def of_customer(customer: Customer, shop: Shop) -> tuple[ScoreView, ...]:
-    """In two queries."""
-    rows = Score.objects.filter(customer=customer).select_related("target__attribute", "version")
+def of_customer(
+    customer: Customer, shop: Shop, said: Sequence[ScoreOverride] | None = None
+) -> tuple[ScoreView, ...]:
+    """In a handful of queries. said: what staff set, where the caller has read it."""
+    rows = Score.objects.filter(customer=customer).select_related("target__attribute", "version", "customer")
     scores = list(rows.order_by("target__slug"))
     labels = _attribute_labels(scores)
-    return tuple(_view(score, shop, labels) for score in scores)
+    by_target = {row.target_id: row for row in (overrides.of_customer(customer) if said is None else said)}
+    return tuple(_view(score, shop, labels, by_target.get(score.target_id)) for score in scores)
 
 
-def _view(score: Score, shop: Shop, labels: Mapping[str, str]) -> ScoreView:
+def set_by(row: ScoreOverride) -> str:
+    """“Set by eva on 3 May until 3 June: …”."""
+    words_ = {
+        "who": row.set_by.get_username() if row.set_by else _("somebody"),
+        "day": words.day(row.set_at),
+        "until": words.day(row.last_day),
+        "reason": row.reason,
+    }
+    if row.last_day is None:
+        return _("Set by %(who)s on %(day)s, until somebody lifts it: %(reason)s") % words_
+    return _("Set by %(who)s on %(day)s, until %(until)s: %(reason)s") % words_
+
+
+def _view(score: Score, shop: Shop, labels: Mapping[str, str], said: ScoreOverride | None) -> ScoreView:
     headline, detail = _answer(score, shop)
+    if said is not None:
+        model = _("The model says: %(answer)s") % {"answer": headline}
+        headline = _("%(label)s (set by staff)") % {"label": words.tier(said.label)}
+        detail = [set_by(said), model, *detail]
     known = score.reasons or {}
     return ScoreView(
+        target_id=score.target_id,
         name=score.target.name,
         definition=targets.definition(score.target),
         headline=headline,
@@ -82,18 +120,23 @@ def _view(score: Score, shop: Shop, labels: Mapping[str, str]) -> ScoreView:
         version_number=score.version.number,
         # Scores know what happened before `as_of`; staff read the last day that counted.
         up_to=score.as_of - timedelta(days=1),
-        sides=tuple(_sides(score, known, shop, labels)),
+        is_set_by_staff=said is not None,
+        sides=tuple(sides(score, known, shop, labels)),
         method="; ".join(dict.fromkeys(str(METHODS[name]) for name in known.get("members", ()))),
+        looked_at=tuple(_looked_at(score, known, shop)),
     )
 
 
 def _answer(score: Score, shop: Shop) -> tuple[str, list[str]]:
     if score.abstain_reason:
-        return str(words.abstain(score.abstain_reason)), []
+        needed = score.target.min_orders
+        return str(words.abstain(score.abstain_reason, orders=score.customer.orders, needed=needed)), []
     if score.target.kind == "churn":
         return words.risk(score.value), []
     if score.target.kind == "future_value":
         return words.major(score.value, shop.base_currency), _interval(score, shop)
+    if score.target.kind in target_words.OWN_WORDS:
+        return target_words.answer(score)
     likely = _("certain to %(percent)s") % {"percent": words.percent(score.value or 0)}
     return str(words.tier(score.label)), [likely]
 
@@ -115,7 +158,11 @@ def _interval(score: Score, shop: Shop) -> list[str]:
     return lines
 
 
-def _sides(score: Score, known: Mapping[str, Any], shop: Shop, labels: Mapping[str, str]) -> Iterator[Side]:
+def sides(
+    score: Score, known: Mapping[str, Any], shop: Shop, labels: Mapping[str, str] | None = None
+) -> Iterator[Side]:
+    """What speaks for the answer and against it. known: "shares" and "usual_gap_days" of Score.reasons or of LIME."""
+    labels = _labels_of(known) if labels is None else labels
     shares: Sequence[tuple[str, float, Any]] = known.get("shares", ())
     whole = sum(abs(share) for _name, share, _value in shares) or 1.0
     for title, sign in zip(_titles(score), (1, -1), strict=True):
@@ -128,6 +175,17 @@ def _sides(score: Score, known: Mapping[str, Any], shop: Shop, labels: Mapping[s
             yield Side(title, found)
 
 
+def _looked_at(score: Score, known: Mapping[str, Any], shop: Shop) -> Iterator[Reason]:
+    """“Ordered, 3 May, £20”, with its share of the attention in percent."""
+    for kind, days_ago, amount, share in known.get("looked_at", ()):
+        said = {"what": KINDS.get(kind, kind), "day": words.day(score.as_of - timedelta(days=days_ago))}
+        if amount:
+            paid = words.major(amount, shop.base_currency)
+            yield Reason(_("%(what)s on %(day)s: %(amount)s") % {**said, "amount": paid}, round(100 * share))
+        else:
+            yield Reason(_("%(what)s on %(day)s") % said, round(100 * share))
+
+
 def _titles(score: Score) -> tuple[words.Text, words.Text]:
     if score.target.kind in SIDES:
         return SIDES[score.target.kind]
@@ -138,6 +196,11 @@ def _titles(score: Score) -> tuple[words.Text, words.Text]:
 def _sentence(name: str, value: Any, known: Mapping[str, Any], shop: Shop, labels: Mapping[str, str]) -> str:
     if name.startswith(ATTRIBUTE):
         return f"{labels.get(name, name.removeprefix(ATTRIBUTE))}: {words.plain(value)}"
+    if name.startswith(EVENTS):
+        return _("Among the newest events: %(kind)s × %(count)s") % {
+            "kind": dict(KIND_CHOICES)[EventKind(int(name.removeprefix(EVENTS)))],
+            "count": words.number(value or 0),
+        }
     feature = BY_NAME[name]
     gap = known.get("usual_gap_days")
     if name == "recency_days" and value is not None and gap:
@@ -149,6 +212,11 @@ def _sentence(name: str, value: Any, known: Mapping[str, Any], shop: Shop, label
 def _attribute_labels(scores: Sequence[Score]) -> dict[str, str]:
     """The shop's names of its own columns, where one is among the reasons."""
     names = {row[0] for score in scores for row in (score.reasons or {}).get("shares", ())}
+    return _labels_of({"shares": [(name, 0, None) for name in names]})
+
+
+def _labels_of(known: Mapping[str, Any]) -> dict[str, str]:
+    names = {row[0] for row in known.get("shares", ())}
     slugs = [name.removeprefix(ATTRIBUTE) for name in names if name.startswith(ATTRIBUTE)]
     if not slugs:
         return {}

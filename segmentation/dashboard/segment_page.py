@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from segmentation.models import Segment, SegmentVersion
+from segmentation.models import ListEntry, Segment, SegmentVersion
+from segmentation.rules import event_products, language
 from segmentation.rules import fields as rule_fields
-from segmentation.rules import language
 from segmentation.rules.fields import RuleField
 from segmentation.rules.language import Condition, Node
 from segmentation.rules.sentences import sentence
 
 VERSIONS_SHOWN = 20
+ENTRIES_SHOWN = 50
 
 
 @dataclass(frozen=True)
@@ -26,15 +29,54 @@ class VersionView:
     version: SegmentVersion
     sentence: str
     changes: tuple[tuple[str, str], ...]
+    can_be_restored: bool
 
 
-def reader(fields: Mapping[str, RuleField] | None = None) -> Callable[[Any], str]:
-    """A function from stored rules to sentences; reads the fields once."""
+@dataclass(frozen=True)
+class Entries:
+    """Customers put in and taken out by hand: how many, and the newest of them."""
+
+    put_in: int
+    taken_out: int
+    newest: tuple[ListEntry, ...]
+
+
+def entries(segment: Segment) -> Entries:
+    if not segment.has_entries:
+        return Entries(0, 0, ())
+    rows = ListEntry.objects.filter(segment=segment)
+    newest = rows.select_related("customer", "created_by").order_by("-pk")[:ENTRIES_SHOWN]
+    return Entries(rows.filter(is_member=True).count(), rows.filter(is_member=False).count(), tuple(newest))
+
+
+def uses(segment: Segment) -> tuple[Segment, ...]:
+    """Segments that its rule refers to."""
+    if segment.version is None:
+        return ()
+    names = language.names_in(segment.version.rule)
+    slugs = [name.removeprefix("segment.") for name in names if name.startswith("segment.")]
+    return tuple(Segment.objects.filter(slug__in=slugs).order_by("name"))
+
+
+def age(segment: Segment) -> str:
+    """How long ago the members were worked out."""
+    if segment.refreshed_at is None:
+        return _("never since the last change")
+    hours = int((timezone.now() - segment.refreshed_at).total_seconds() // 3600)
+    return _("not refreshed for %(hours)d hours") % {"hours": hours}
+
+
+def reader(
+    fields: Mapping[str, RuleField] | None = None, *, rules: Iterable[Any] = ()
+) -> Callable[[Any], str]:
+    """A function from stored rules to sentences; reads the fields once, and the products of these rules at once."""
     known = rule_fields.registry() if fields is None else fields
+    sold = event_products.named(sorted(event_products.ids_in(list(rules))))
 
     def read(rule: Any) -> str:
         try:
-            return sentence(language.parse(rule, fields=known))
+            with event_products.knowing(sold):
+                return sentence(language.parse(rule, fields=known))
         except language.RuleError as error:
             return _("cannot be read: %(error)s") % {"error": error.message}
 
@@ -44,13 +86,21 @@ def reader(fields: Mapping[str, RuleField] | None = None) -> Callable[[Any], str
 def history(segment: Segment) -> list[VersionView]:
     """Newest first, each with what changed from the one before."""
     known = rule_fields.registry()
-    read = reader(known)
     versions = list(segment.versions.select_related("created_by").order_by("-number")[: VERSIONS_SHOWN + 1])
-    older = [*(_lines(version.rule, known) for version in versions[1:]), []]
-    shown = zip(versions, older, strict=True)
+    rules = [version.rule for version in versions]
+    read = reader(known, rules=rules)
+    with event_products.knowing(event_products.named(sorted(event_products.ids_in(rules)))):
+        lines = [_lines(rule, known) for rule in rules]
     return [
-        VersionView(version, read(version.rule), tuple(_changes(before, _lines(version.rule, known))))
-        for version, before in list(shown)[:VERSIONS_SHOWN]
+        VersionView(
+            version,
+            read(version.rule),
+            tuple(_changes(before, own)),
+            version.pk != segment.version_id and segment.kind != Segment.Kind.LIST,
+        )
+        for version, (own, before) in list(zip(versions, pairwise([*lines, []]), strict=True))[
+            :VERSIONS_SHOWN
+        ]
     ]
 
 

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy
 
 from segmentation import crypto
 from segmentation.dashboard import words
+from segmentation.features.facts import UNHAPPY
 from segmentation.kinds import EventKind
 from segmentation.models import (
     ContactData,
@@ -112,8 +113,23 @@ def read(
     page = entries[:PAGE]
     older = str(page[-1].cursor) if len(entries) > PAGE else ""
     texts = _texts([e.cursor.pk for e in page if e.cursor.rank == EVENT]) if with_texts else {}
-    page = [replace(e, text=texts.get(e.cursor.pk, "")) if e.cursor.rank == EVENT else e for e in page]
+    page = [_with_text(e, texts) if e.cursor.rank == EVENT else e for e in page]
     return Page(tuple(page), older, shown, tuple(filters.items()), texts_read=len(texts))
+
+
+def _with_text(entry: Entry, texts: Mapping[int, tuple[str, float | None]]) -> Entry:
+    """The entry with the customer's own words, and how they sound where a worker has read them."""
+    if entry.cursor.pk not in texts:
+        return entry
+    text, sentiment = texts[entry.cursor.pk]
+    sounds = () if sentiment is None else (_sounds(sentiment),)
+    return replace(entry, text=text, detail=(*entry.detail, *sounds))
+
+
+def _sounds(sentiment: float) -> str:
+    if sentiment < UNHAPPY:
+        return _("Sounds unhappy")
+    return _("Sounds content") if sentiment > -UNHAPPY else _("Sounds neither content nor unhappy")
 
 
 def _before(rows: QuerySet, field: str, rank: int, cursor: Cursor | None, key: str = "id") -> QuerySet:
@@ -180,18 +196,19 @@ def _items(event_ids: list[int]) -> dict[int, list[EventItem]]:
     return found
 
 
-def _texts(event_ids: list[int]) -> dict[int, str]:
-    """The customer's own words, opened with the key of the customer at whom they arrived."""
-    rows = list(EventText.objects.filter(event__in=event_ids).select_related("event"))
+def _texts(event_ids: list[int]) -> dict[int, tuple[str, float | None]]:
+    """The customer's own words, opened with the key of the customer at whom they arrived, and their sentiment."""
+    rows = list(EventText.objects.filter(event__in=event_ids).select_related("event").defer("vector"))
     owners = ContactData.objects.filter(customer__in={row.event.customer_id for row in rows})
     keys = {owner: bytes(key) for owner, key in owners.values_list("customer", "data_key")}
-    texts = {}
+    texts: dict[int, tuple[str, float | None]] = {}
     for row in rows:
         try:
-            texts[row.pk] = crypto.unseal(keys[row.event.customer_id], bytes(row.sealed)).decode()
+            said = crypto.unseal(keys[row.event.customer_id], bytes(row.sealed)).decode()
+            texts[row.pk] = (said, row.sentiment)
         except (KeyError, crypto.DecryptionError):
             # Erased, or sealed under a key that this installation no longer has.
-            texts[row.pk] = _("This text can no longer be opened.")
+            texts[row.pk] = (_("This text can no longer be opened."), None)
     return texts
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from django.utils import formats, timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 
 from segmentation.models import Shop
 from segmentation.models.shop import minor_digits
@@ -37,10 +37,22 @@ RISK_BANDS = (
     RiskBand("leaves", 0.65, 1.01, gettext_lazy("likely to stop buying"), "bad"),
 )
 TIERS: dict[str, tuple[Text, str]] = {
+    "top": (gettext_lazy("Top value"), "good"),
     "high": (gettext_lazy("High value"), "good"),
     "middle": (gettext_lazy("Middle value"), "info"),
     "low": (gettext_lazy("Low value"), "plain"),
+    "lowest": (gettext_lazy("Lowest value"), "plain"),
     "none": (gettext_lazy("No spend expected"), "plain"),
+}
+CLASSES: dict[str, Text] = {
+    "later": gettext_lazy("Later"),
+    "yes": gettext_lazy("yes"),
+    "no": gettext_lazy("no"),
+}
+NUMBERED: dict[str, Text] = {
+    "tier_": gettext_lazy("Tier %(number)s"),
+    "group_": gettext_lazy("Group %(number)s"),
+    "within_": gettext_lazy("Within %(number)s days"),
 }
 ABSTAIN: dict[str, Text] = {
     "no_orders": gettext_lazy("No score: no order yet."),
@@ -69,14 +81,25 @@ def risk(probability: float | None) -> str:
 
 
 def tier(value: str) -> Text:
-    return TIERS.get(value, (value or NOTHING, "plain"))[0]
+    """A class in words: a tier by its name or number, a group by its number, any other by its own name."""
+    for prefix, said in NUMBERED.items():
+        if value.startswith(prefix) and value.removeprefix(prefix).isdigit():
+            return str(said) % {"number": value.removeprefix(prefix)}
+    return CLASSES.get(value) or TIERS.get(value, (value or NOTHING, "plain"))[0]
 
 
 def tier_tone(value: str) -> str:
     return TIERS.get(value, (value, "plain"))[1]
 
 
-def abstain(reason: str) -> Text:
+def abstain(reason: str, *, orders: int | None = None, needed: int | None = None) -> Text:
+    """Why there is no score; with the numbers, where they are known: “No score: 1 order, need 2.”"""
+    if reason == "too_few_orders" and orders is not None and needed is not None:
+        return ngettext(
+            "No score: %(orders)s order, need %(needed)s.",
+            "No score: %(orders)s orders, need %(needed)s.",
+            orders,
+        ) % {"orders": number(orders), "needed": number(needed)}
     return ABSTAIN.get(reason, reason)
 
 
@@ -85,8 +108,9 @@ def percent(share: float, digits: int = 0) -> str:
 
 
 def number(value: float | int, digits: int = 0) -> str:
-    """A number in the reader's own format, with thousands separated."""
-    return formats.number_format(value, decimal_pos=digits, use_l10n=True, force_grouping=True)
+    """A number in the reader's own format, rounded, with thousands separated."""
+    # The format alone would cut digits off.
+    return formats.number_format(round(value, digits), decimal_pos=digits, use_l10n=True, force_grouping=True)
 
 
 def money(minor: int | None, currency: str, *, whole: bool = False) -> str:

@@ -4,7 +4,18 @@ policy: what is in force, as one hashed document · verdicts: who wins, on a who
 snapshots: what a decision saw · explaining: the sentences, rebuilt from all of these.
 """
 
+from segmentation.decisions.asking import CampaignAnswer, why
 from segmentation.decisions.deciding import PEOPLE, Decided, decide, people
-from segmentation.decisions.explaining import DecisionExplanation, explain
+from segmentation.decisions.explaining import DecisionExplanation, explain, replay
 
-__all__ = ["PEOPLE", "Decided", "DecisionExplanation", "decide", "explain", "people"]
+__all__ = [
+    "PEOPLE",
+    "CampaignAnswer",
+    "Decided",
+    "DecisionExplanation",
+    "decide",
+    "explain",
+    "people",
+    "replay",
+    "why",
+]

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
-from typing import Any, Final, overload
+from datetime import date, datetime, timedelta
+from typing import Final, overload
 
 import numpy as np
 import polars as pl
 from django.db.models import Max
 from django.utils import timezone
 
-from segmentation import bulk
+from segmentation import bulk, in_force, packed
+from segmentation.decisions import again, circumstances, ledger, levels, re_entry, serving, snapshots
 from segmentation.decisions import policy as policies
-from segmentation.decisions import re_entry, snapshots
+from segmentation.decisions.limits import Allowance
 from segmentation.decisions.policy import Policy
 from segmentation.decisions.verdicts import Judged, judge
-from segmentation.models import Customer, Decision, PolicyVersion, ServicePriority
+from segmentation.models import Customer, Decision, PolicyVersion
 from segmentation.models.customers import PriorityLevel
 from segmentation.stages import stage
 
@@ -42,6 +43,7 @@ PEOPLE: Final = {
     "holdout_key": pl.String,
     "current_offer_id": pl.Int64,
     "priority": pl.Int64,
+    "time_zone": pl.String,
 }
 _LAST: Final = {
     "customer_id": pl.Int64,
@@ -51,9 +53,9 @@ _LAST: Final = {
     "priority": pl.Int64,
     "verdicts": pl.Binary,
 }
-_DONE: Final = {"customer_id": pl.Int64, "input_version": pl.Int64}
+# So few values are picked one by one: an operation of polars takes longer.
+FEW: Final = 64
 _DECIDED: Final = {"customer_id": pl.Int64, "decision_id": pl.Int64}
-_LEVELS: Final = {"customer_id": pl.Int64, "level": pl.Int64, "rule_id": pl.Int64}
 _NEWEST: Final = Decision.objects.order_by().values("customer_id").annotate(last=Max("pk"))
 
 
@@ -109,45 +111,67 @@ def decide(
     cause: int,
     headlines: pl.DataFrame | None = None,
     people: pl.DataFrame | None = None,
+    at: datetime | None = None,
 ) -> DecidedRows:
     """Judge every row and write decisions where something changed, headlines and service priorities with them.
 
     frame: a decision frame with its segment columns (see memberships.evaluate) and input_version; one row a
     customer. A (customer, input_version, policy) that is decided already stays as it is.
     headlines: more columns of Customer (`id` among them), row by row, which are stored whether they differ or not.
-    people: what Customer holds, row by row (see `people`), where the caller has read it.
+    people: what Customer holds, row by row (see `people`), where the caller has read it. at: the instant; now.
     """
     today = as_of - timedelta(days=1)
+    now_ = at or timezone.now()
     policy = policies.current(today)
     policy_id = policies.stored_id(policy)
     ids = frame["customer_id"].to_list()
     people = _people(ids) if people is None else people
     known = re_entry.entries(ids, policy.candidates)
+    around = circumstances.read(
+        ids,
+        policy,
+        shop=in_force.shop(),
+        today=today,
+        now=now_,
+        cause=cause,
+        zone_names=people["time_zone"].to_list(),
+    )
+    allowance = Allowance(policy)
+    overridden = "overridden" in in_force.exceptions()
+    said = levels.read(ids, policy, now=now_, overrides=overridden)
     judged = judge(
         frame,
         policy,
         today=today,
         keys=people["holdout_key"].to_list(),
         waiting=re_entry.waiting(ids, policy.candidates, known, as_of=as_of),
+        around=around,
+        levels=said,
+        allowance=allowance,
     )
     now = _outcome(frame, judged, policy)
     last = _last_decisions(ids, policy, policy_id)
     changed = _changed(now, last)
+    if around is not None:
+        changed |= pl.Series(ledger.write(ids, judged, policy, around, allowance))
+        again.plan_all(around.openings(ids, judged.codes))
     _write_headlines(now, people, headlines)
-    _write_priorities(now)
+    serving.write(now, judged, policy, said, at=now_)
     return _write_decisions(frame, now, last, people, changed, policy, policy_id, as_of=as_of, cause=cause)
 
 
-def people(rows: Iterable[tuple[Any, ...]]) -> pl.DataFrame:
-    """A frame of PEOPLE from its values of each customer; who has no holdout key of their own is drawn by reference."""
-    filled = [(key, reference, own or reference, *rest) for key, reference, own, *rest in rows]
-    return pl.DataFrame(filled, schema=PEOPLE, orient="row")
+def people(customers: pl.DataFrame) -> pl.DataFrame:
+    """A frame of PEOPLE from columns of Customer; who has no holdout key of their own is drawn by reference."""
+    own = pl.when(pl.col("holdout_key") == "").then("reference").otherwise("holdout_key").alias("holdout_key")
+    return customers.select(
+        "id", "reference", own, "current_offer_id", pl.col("priority").cast(pl.Int64), "time_zone"
+    )
 
 
 def _people(ids: Sequence[int]) -> pl.DataFrame:
     """What Customer holds, in the order of `ids`."""
     found = {row[0]: row for row in bulk.values_in(Customer.objects.all(), ids, *PEOPLE, by="pk")}
-    return people(found[key] for key in ids)
+    return people(pl.DataFrame([found[key] for key in ids], schema=PEOPLE, orient="row"))
 
 
 def _outcome(frame: pl.DataFrame, judged: Judged, policy: Policy) -> pl.DataFrame:
@@ -164,13 +188,15 @@ def _outcome(frame: pl.DataFrame, judged: Judged, policy: Policy) -> pl.DataFram
         "offer": _picked([offer.slug for offer in offers], judged.winner, pl.String),
         "priority": pl.Series(judged.level, dtype=pl.Int64),
         "rule_id": _picked(rules, judged.priority_rule, pl.Int64),
-        "verdicts": pl.Series([row.tobytes() for row in judged.codes], dtype=pl.Binary),
+        "verdicts": packed.pack(judged.codes),
     }
     return pl.DataFrame([column.alias(name) for name, column in columns.items()])
 
 
 def _picked(values: Sequence[object], index: np.ndarray, dtype: pl.DataType | type[pl.DataType]) -> pl.Series:
     """(n,) the value at each index, null at -1."""
+    if len(index) <= FEW:
+        return pl.Series([None if place < 0 else values[place] for place in index.tolist()], dtype=dtype)
     return pl.Series([*values, None], dtype=dtype).gather(np.where(index < 0, len(values), index))
 
 
@@ -212,11 +238,18 @@ def _orders(policy_ids: Collection[int], policy: Policy) -> dict[int, list[int]]
 def _changed(now: pl.DataFrame, last: pl.DataFrame) -> pl.Series:
     """(n,) True where winner, priority or a verdict differs from the latest decision, or there is none."""
     compared = ("offer_id", "campaign_id", "priority", "verdicts")
-    return pl.select(
-        pl.any_horizontal(
-            last["policy_id"].is_null(), *(now[name].ne_missing(last[name]) for name in compared)
-        )
-    ).to_series()
+    differs = [pl.col(name).ne_missing(pl.col(f"last_{name}")) for name in compared]
+    return (
+        _beside(now, last, (*compared, "policy_id"))
+        .select(pl.any_horizontal(pl.col("last_policy_id").is_null(), *differs))
+        .to_series()
+    )
+
+
+def _beside(now: pl.DataFrame, last: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+    """The columns of both that have these names, those of `last` as last_…; every step of polars has its price."""
+    own = [now[name] for name in names if name in now.columns]
+    return pl.DataFrame([*own, *(last[name].alias(f"last_{name}") for name in names)])
 
 
 def _write_decisions(
@@ -233,24 +266,20 @@ def _write_decisions(
 ) -> DecidedRows:
     if not changed.any():
         return DecidedRows(pl.DataFrame(schema=_DECIDED))
-    # Only who was decided before can be decided under these inputs and this policy already.
-    again = now.filter(changed & last["policy_id"].is_not_null())
-    done = _decided_already(again["customer_id"].to_list(), policy_id)
-    touched = changed & ~_in(now, done)
-    rows = now.filter(touched)
+    touched = changed & ~_decided_already(now, changed, last, policy_id)
+    rows, before = _where(touched, now), _where(touched, last)
     rows = rows.with_columns(
         pl.Series("id", bulk.new_ids(Decision, rows.height), dtype=pl.Int64),
         pl.lit(policy_id, pl.Int64).alias("policy_id"),
-        snapshots.write(frame.filter(touched), policy, policy_id, as_of=as_of).alias("snapshot_id"),
+        snapshots.write(_where(touched, frame), policy, policy_id, as_of=as_of).alias("snapshot_id"),
         pl.lit(as_of).alias("as_of"),
         pl.lit(int(cause), pl.Int64).alias("cause"),
     )
     bulk.insert(Decision, _COLUMNS, rows)
-    before = last.filter(touched)
     return DecidedRows(
         rows.select(
             "customer_id",
-            people.filter(touched)["reference"],
+            _where(touched, people)["reference"],
             pl.col("id").alias("decision_id"),
             "input_version",
             "offer",
@@ -265,16 +294,18 @@ def _write_decisions(
     )
 
 
-def _decided_already(ids: Sequence[int], policy_id: int) -> pl.DataFrame:
-    """Inputs of these customers that this policy has decided."""
-    rows = bulk.values_in(Decision.objects.filter(policy_id=policy_id), ids, *_DONE)
-    return pl.DataFrame(list(rows), schema=_DONE, orient="row")
+def _decided_already(now: pl.DataFrame, changed: pl.Series, last: pl.DataFrame, policy_id: int) -> pl.Series:
+    """(n,) True where this policy has decided under these inputs; asked only of whoever was decided before."""
+    ids = _where(changed & last["policy_id"].is_not_null(), now)["customer_id"].to_list()
+    found = set(bulk.values_in(Decision.objects.all(), ids, "customer_id", "input_version", "policy_id"))
+    if not found:
+        return pl.Series(np.zeros(now.height, dtype=bool))
+    keys = zip(now["customer_id"].to_list(), now["input_version"].to_list(), strict=True)
+    return pl.Series([(*key, policy_id) in found for key in keys])
 
 
-def _in(rows: pl.DataFrame, keys: pl.DataFrame) -> pl.Series:
-    """(n,) True where the row's customer and input version are among `keys`."""
-    marked = keys.with_columns(pl.lit(True).alias("found"))
-    return rows.join(marked, on=list(_DONE), how="left", maintain_order="left")["found"].fill_null(False)
+def _where(mask: pl.Series, rows: pl.DataFrame) -> pl.DataFrame:
+    return rows if mask.all() else rows.filter(mask)
 
 
 def _write_headlines(now: pl.DataFrame, people: pl.DataFrame, headlines: pl.DataFrame | None) -> None:
@@ -286,20 +317,7 @@ def _write_headlines(now: pl.DataFrame, people: pl.DataFrame, headlines: pl.Data
         rows = headlines.hstack([rows["current_offer_id"], rows["priority"]])
     else:
         kept = ("current_offer_id", "priority")
-        rows = rows.filter(pl.any_horizontal(rows[name].ne_missing(people[name]) for name in kept))
+        differs = [pl.col(name).ne_missing(pl.col(f"last_{name}")) for name in kept]
+        moved = _beside(rows, people, kept).select(pl.any_horizontal(differs)).to_series()
+        rows = rows.filter(moved) if moved.any() else rows.clear()
     bulk.update(Customer, rows.columns, rows)
-
-
-def _write_priorities(now: pl.DataFrame) -> None:
-    """ServicePriority rows where level or rule differ; normal has no row."""
-    found = bulk.values_in(ServicePriority.objects.all(), now["customer_id"].to_list(), *_LEVELS)
-    stored = pl.DataFrame(list(found), schema=_LEVELS, orient="row")
-    if stored.is_empty() and (now["priority"] == int(PriorityLevel.NORMAL)).all():
-        return
-    special = now.filter(pl.col("priority") != int(PriorityLevel.NORMAL))
-    wanted = special.select("customer_id", pl.col("priority").alias("level"), "rule_id")
-    different = wanted.join(stored, on=list(_LEVELS), how="anti", nulls_equal=True)
-    rows = different.with_columns(pl.lit(timezone.now()).dt.convert_time_zone("UTC").alias("since"))
-    overwrite = bulk.Update(keys=("customer_id",), columns=("level", "rule_id", "since"), locked=True)
-    bulk.insert(ServicePriority, rows.columns, rows, on_conflict=overwrite)
-    bulk.delete(ServicePriority, ("customer_id",), stored.join(wanted, on="customer_id", how="anti"))

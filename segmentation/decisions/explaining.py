@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, time, timedelta
 from typing import Any, Final
 
+import numpy as np
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from segmentation import holdouts, memberships
+from segmentation.decisions import circumstances, levels, snapshots
 from segmentation.decisions import policy as policies
-from segmentation.decisions import snapshots
+from segmentation.decisions.codes import MAIN, Verdict
 from segmentation.decisions.policy import Candidate, Policy, PriorityCandidate
-from segmentation.decisions.verdicts import DENIED, Verdict
+from segmentation.decisions.terms import ReEntry
+from segmentation.decisions.verdicts import DENIED, judge
+from segmentation.frames import OVERRIDE
 from segmentation.models import Decision
 from segmentation.models.customers import PriorityLevel
 from segmentation.rules.explain import ConditionVerdict, Explained
 from segmentation.rules.explain import explain as explain_rule
+from segmentation.rules.fields import class_word
 from segmentation.rules.operators import Words
 
 
@@ -31,6 +37,7 @@ class RuleExplanation:
     sentence: str
     reasons: tuple[str, ...]
     rule: Explained | None
+    campaign_id: int | None = None
 
 
 @dataclass(frozen=True)
@@ -51,23 +58,58 @@ def explain(decision: Decision) -> DecisionExplanation:
     codes = [Verdict(code) for code in bytes(decision.verdicts)]
     look = _Look(policy, row, decision.as_of - timedelta(days=1))
     count = len(policy.candidates)
-    winner = next(
-        (c for c, code in zip(policy.candidates, codes[:count], strict=True) if code is Verdict.WON), None
-    )
+    winner = next((c for c, code in zip(policy.candidates, codes[:count], strict=True) if code in MAIN), None)
     setter = next(
         (p for p, code in zip(policy.priorities, codes[count:], strict=True) if code is Verdict.PRIORITY_SET),
         None,
     )
-    offers = [
-        look.offer(candidate, code, winner)
-        for candidate, code in zip(policy.candidates, codes[:count], strict=True)
-    ]
+    offers = explain_offers(policy, row, codes, today=decision.as_of - timedelta(days=1))
     priorities = [
         look.priority(candidate, code, setter)
         for candidate, code in zip(policy.priorities, codes[count:], strict=True)
     ]
-    summary = (_offer_summary(winner, codes[:count]), _priority_summary(decision.priority, setter))
-    return DecisionExplanation(decision.pk, decision.as_of, summary, tuple(offers), tuple(priorities))
+    overridden = setter is None and decision.priority != PriorityLevel.NORMAL
+    overridden |= Verdict.PRIORITY_OVERRIDDEN in codes[count:]
+    summary = (
+        _offer_summary(winner, codes[:count]),
+        _priority_summary(decision.priority, setter, overridden=overridden and setter is None),
+    )
+    return DecisionExplanation(decision.pk, decision.as_of, summary, offers, tuple(priorities))
+
+
+def explain_offers(
+    policy: Policy, row: Mapping[str, Any], codes: Sequence[Verdict], *, today: date
+) -> tuple[RuleExplanation, ...]:
+    """Each candidate of the policy for a customer with these values, whatever these codes were judged for."""
+    look, winner = _Look(policy, row, today), _winner(policy, codes)
+    judged = zip(policy.candidates, codes[: len(policy.candidates)], strict=True)
+    return tuple(look.offer(candidate, code, winner) for candidate, code in judged)
+
+
+def _winner(policy: Policy, codes: Sequence[Verdict]) -> Candidate | None:
+    judged = zip(policy.candidates, codes[: len(policy.candidates)], strict=True)
+    return next((candidate for candidate, code in judged if code in MAIN), None)
+
+
+def replay(decision: Decision) -> bytes:
+    """The verdicts that the stored policy and snapshot lead to now; equal to the decision's own.
+
+    What only the moment knew (caps, hours, budgets, triggers) is taken from the decision. The draw of a holdout is
+    asked anew with the customer's key. The decision needs `customer`, `policy` and `snapshot`.
+    """
+    policy = policies.load(decision.policy.content)
+    frame = snapshots.frame(decision.snapshot, decision.policy, policy)
+    codes = np.frombuffer(bytes(decision.verdicts), np.uint8).reshape(1, -1)
+    today = decision.as_of - timedelta(days=1)
+    judged = judge(
+        memberships.evaluate(frame, policy.definitions, today=today),
+        policy,
+        today=today,
+        keys=[holdouts.key_of(decision.customer)],
+        around=circumstances.of_decision(policy, codes, today=today, at=decision.decided_at),
+        levels=levels.of_decision(policy, codes, decision.priority),
+    )
+    return judged.codes.tobytes()
 
 
 class _Look:
@@ -87,11 +129,19 @@ class _Look:
             "campaign": candidate.campaign.name,
             "winner": winner.campaign.name if winner else "",
             "days": candidate.campaign.re_entry_days,
+            "times": candidate.offer.limit_per_customer,
+            "group": candidate.campaign.exclusive_group,
         }
         if code is Verdict.NO_CONSENT and self._row.get("consent.marketing") == DENIED:
             template: Words = _("Fits, but the customer refused marketing.")
         elif code is Verdict.OUTRANKED and winner is not None and winner.campaign.id == candidate.campaign.id:
             template = _("Fits, but an earlier rule of the same campaign comes first.")
+        elif code is Verdict.RE_ENTRY_WAIT and candidate.campaign.re_entry == ReEntry.NEVER:
+            template = _("Fits, but had this campaign before, and it comes once.")
+        elif code is Verdict.CAPPED:
+            template = self._capped(candidate)
+        elif code is Verdict.OUTSIDE_HOURS and (candidate.campaign.hours or candidate.campaign.quiet):
+            template = self._outside(candidate)
         else:
             template = _OFFER_SENTENCES[code]
         title = _("%(campaign)s: %(rule)s") % {
@@ -99,7 +149,33 @@ class _Look:
             "rule": candidate.name or candidate.offer.name,
         }
         reasons = self._reasons(explained, code)
-        return RuleExplanation(candidate.rule_id, title, code, str(template) % words, reasons, explained)
+        said = str(template) % words
+        return RuleExplanation(
+            candidate.rule_id, title, code, said, reasons, explained, candidate.campaign.id
+        )
+
+    def _capped(self, candidate: Candidate) -> str:
+        """Names the caps that cover the campaign, the strictest first."""
+        caps = [cap for cap in self._policy.caps if cap.covers(candidate.campaign)]
+        if not caps:
+            return str(_OFFER_SENTENCES[Verdict.CAPPED])
+        strictest = min(caps, key=lambda cap: cap.most / cap.days)
+        return _("Fits, but the customer had enough: “%(cap)s” allows %(most)s in %(days)s days.") % {
+            "cap": strictest.name,
+            "most": strictest.most,
+            "days": strictest.days,
+        }
+
+    def _outside(self, candidate: Candidate) -> str:
+        campaign = candidate.campaign
+        said = []
+        if campaign.hours is not None:
+            said.append(_("the campaign is given from %(start)s to %(end)s") % _ends(campaign.hours))
+        if campaign.quiet is not None:
+            said.append(_("the shop contacts nobody from %(start)s to %(end)s") % _ends(campaign.quiet))
+        return _("Fits, but it is not the time: %(hours)s where the customer lives.") % {
+            "hours": _(" and ").join(said)
+        }
 
     def priority(
         self, candidate: PriorityCandidate, code: Verdict, setter: PriorityCandidate | None
@@ -125,7 +201,7 @@ class _Look:
     def _opened(self, explained: Explained, *, depth: int) -> Iterator[str]:
         """Reasons, each segment followed by why the customer is in it or not."""
         for leaf in explained.settling():
-            yield leaf.reason
+            yield leaf.reason + self._set_by_staff(leaf)
             node = self._nodes.get(leaf.field)
             if node is not None and depth < _MAX_SEGMENTS_DEEP:
                 if self._closed(leaf):
@@ -133,8 +209,21 @@ class _Look:
                     continue
                 yield from self._opened(explain_rule(node, self._row, today=self._today), depth=depth + 1)
 
+    def _set_by_staff(self, leaf: ConditionVerdict) -> str:
+        """What the model itself says, where staff set the class that the rule saw."""
+        own = self._row.get(OVERRIDE + leaf.field.removeprefix("score.").removesuffix(".label"))
+        if own is None or not leaf.field.endswith(".label"):
+            return ""
+        if not own:
+            return " " + _("(set by staff; the model has no answer)")
+        return " " + _("(set by staff; the model says “%(own)s”)") % {"own": class_word(own)}
+
     def _closed(self, leaf: ConditionVerdict) -> bool:
         return leaf.field in self._predicting and self._row.get("customer.is_profiled") is False
+
+
+def _ends(span: tuple[time, time]) -> dict[str, str]:
+    return {"start": f"{span[0]:%H:%M}", "end": f"{span[1]:%H:%M}"}
 
 
 def _offer_summary(winner: Candidate | None, codes: Sequence[Verdict]) -> str:
@@ -149,8 +238,10 @@ def _offer_summary(winner: Candidate | None, codes: Sequence[Verdict]) -> str:
     return _("No offer: no campaign fits.")
 
 
-def _priority_summary(level: int, setter: PriorityCandidate | None) -> str:
+def _priority_summary(level: int, setter: PriorityCandidate | None, *, overridden: bool) -> str:
     words = {"level": PriorityLevel(level).label, "rule": setter.name if setter else ""}
+    if overridden:
+        return _("Service priority %(level)s, set by a person.") % words
     if setter is None:
         return _("Service priority %(level)s: no rule fits.") % words
     return _("Service priority %(level)s by the rule “%(rule)s”.") % words
@@ -172,6 +263,27 @@ _OFFER_SENTENCES: Final[dict[Verdict, Words]] = {
         "Fits, but had this campaign before; it may come again %(days)s days after that."
     ),
     Verdict.UNREADABLE: gettext_lazy("The rule could not be read, so nobody fits it."),
+    Verdict.CAPPED: gettext_lazy("Fits, but the customer had enough offers lately."),
+    Verdict.OUTSIDE_HOURS: gettext_lazy(
+        "Fits, but it is not a day or an hour for it where the customer lives."
+    ),
+    Verdict.BUDGET_GONE: gettext_lazy("Fits, but the budget of the campaign is used up."),
+    Verdict.OFFER_GONE: gettext_lazy("Fits, but the offer “%(offer)s” was given as often as it may be."),
+    Verdict.CUSTOMER_LIMIT: gettext_lazy(
+        "Fits, but had “%(offer)s” already; a customer gets it %(times)s times."
+    ),
+    Verdict.NO_CODE: gettext_lazy("Fits, but no code of “%(offer)s” is left."),
+    Verdict.OFFER_NOT_NOW: gettext_lazy("Fits, but the offer “%(offer)s” is not given on this day."),
+    Verdict.NOT_TRIGGERED: gettext_lazy(
+        "Fits, but nothing has started the campaign for this customer lately."
+    ),
+    Verdict.EXCLUDED: gettext_lazy("Fits, but another campaign of the group “%(group)s” comes first."),
+    Verdict.SUPPRESSED: gettext_lazy("Fits, but the customer is on the list of those who get nothing."),
+    Verdict.BESIDE: gettext_lazy("Fits and comes beside: gets “%(offer)s” too."),
+    Verdict.NOT_CHOSEN: gettext_lazy("Fits, but another rule of the same campaign was chosen."),
+    Verdict.BELOW_FLOOR: gettext_lazy("Fits, but the budget does more with other customers."),
+    Verdict.KEPT: gettext_lazy("No longer fits, and keeps “%(offer)s” until it runs out."),
+    Verdict.NOT_WORTH: gettext_lazy("Fits, but the offer would cost more than it is expected to bring."),
 }
 _PRIORITY_SENTENCES: Final[dict[Verdict, Words]] = {
     Verdict.RULE_FALSE: gettext_lazy("Does not fit."),
@@ -179,12 +291,32 @@ _PRIORITY_SENTENCES: Final[dict[Verdict, Words]] = {
     Verdict.UNREADABLE: _OFFER_SENTENCES[Verdict.UNREADABLE],
     Verdict.PRIORITY_SET: gettext_lazy("Fits and comes first: sets the priority to %(level)s."),
     Verdict.PRIORITY_AFTER: gettext_lazy("Fits, but the rule “%(first)s” comes first."),
+    Verdict.HELD_OUT_GLOBAL: gettext_lazy(
+        "Fits, but the customer is in the global holdout and is served as usual."
+    ),
+    Verdict.PRIORITY_NEEDS_APPROVAL: gettext_lazy(
+        "Fits and uses predictions: serving the customer later waits for a person's approval."
+    ),
+    Verdict.PRIORITY_RAISED: gettext_lazy("Fits, but the promise “%(first)s” is higher."),
+    Verdict.PRIORITY_EXPIRED: gettext_lazy("Fits, but its time is over for this customer."),
+    Verdict.PRIORITY_OVERRIDDEN: gettext_lazy("Fits, but a person has set the priority by hand."),
 }
 # The most telling reason first, when nothing was won.
 _NO_OFFER: Final[dict[Verdict, Words]] = {
     Verdict.HELD_OUT_GLOBAL: gettext_lazy("No offer: the customer is in the global holdout."),
     Verdict.HELD_OUT_CAMPAIGN: gettext_lazy("No offer: the customer is in a campaign's holdout."),
+    Verdict.SUPPRESSED: gettext_lazy("No offer: the customer is on the list of those who get nothing."),
     Verdict.NO_CONSENT: gettext_lazy("No offer: there is no consent to marketing."),
+    Verdict.CAPPED: gettext_lazy("No offer: the customer had enough lately."),
+    Verdict.OUTSIDE_HOURS: gettext_lazy("No offer now: it is not the hour for it where the customer lives."),
+    Verdict.BUDGET_GONE: gettext_lazy("No offer: the budget is used up."),
+    Verdict.OFFER_GONE: gettext_lazy("No offer: it was given as often as it may be."),
+    Verdict.NO_CODE: gettext_lazy("No offer: no code is left."),
+    Verdict.CUSTOMER_LIMIT: gettext_lazy("No offer: the customer had it already."),
+    Verdict.BELOW_FLOOR: gettext_lazy("No offer: the budget does more with other customers."),
+    Verdict.NOT_WORTH: gettext_lazy("No offer: it would cost more than it is expected to bring."),
+    Verdict.NOT_TRIGGERED: gettext_lazy("No offer: nothing has started a campaign for this customer lately."),
+    Verdict.OFFER_NOT_NOW: gettext_lazy("No offer: the fitting one is not given on this day."),
     Verdict.RE_ENTRY_WAIT: gettext_lazy("No offer: the last one was too recent."),
     Verdict.OFFER_INACTIVE: gettext_lazy("No offer: the fitting one is switched off."),
 }

@@ -8,49 +8,39 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
+from functools import cached_property
 from typing import Any, Final
 
 import orjson
+import polars as pl
 from django.utils.translation import gettext as _
 from django.utils.translation import override
 
-from segmentation import alerts, bulk, campaigns, holdouts, in_force, segments
+from segmentation import alerts, bulk, campaigns, holdouts, in_force, segments, uplift_fields
+from segmentation.decisions import terms
+from segmentation.decisions.terms import CampaignTerms, Cap, OfferTerms, Worth
 from segmentation.holdouts import Draw
-from segmentation.models import Campaign, CampaignRule, Offer, PolicyVersion, Segment, ServicePriorityRule
+from segmentation.models import (
+    Campaign,
+    CampaignRule,
+    FrequencyCap,
+    PolicyVersion,
+    Segment,
+    ServicePriorityRule,
+)
 from segmentation.rules import fields as rule_fields
 from segmentation.rules import language
 from segmentation.rules.fields import Choice, RuleField
 from segmentation.rules.language import Group, Node, RuleError
 from segmentation.rules.operators import FieldType
 from segmentation.segments import Definition
+from segmentation.uplift_fields import Fields
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 # Read by every decision, whatever the rules ask.
 ALWAYS_USED: Final = ("consent.marketing", "customer.is_profiled")
-_OFFER: Final = ("id", "slug", "name", "kind", "value_minor", "cost_minor", "valid_days", "is_active")
-
-
-@dataclass(frozen=True)
-class CampaignTerms:
-    """A campaign as decisions see it."""
-
-    id: int
-    slug: str
-    name: str
-    draw: Draw | None
-    needs_consent: bool
-    re_entry_days: int | None
-
-
-@dataclass(frozen=True)
-class OfferTerms:
-    id: int
-    slug: str
-    name: str
-    valid_days: int
-    is_active: bool
 
 
 @dataclass(frozen=True)
@@ -63,6 +53,7 @@ class Candidate:
     offer: OfferTerms
     node: Node | None
     predicts: bool
+    worth: Worth = field(default_factory=Worth)
 
 
 @dataclass(frozen=True)
@@ -74,6 +65,9 @@ class PriorityCandidate:
     level: int
     node: Node | None
     predicts: bool
+    is_promise: bool = False
+    respects_holdout: bool = False
+    expires_days: int | None = None
 
 
 @dataclass(frozen=True)
@@ -87,6 +81,25 @@ class Policy:
     global_draw: Draw | None
     definitions: tuple[Definition, ...]
     fields_used: frozenset[str]
+    caps: tuple[Cap, ...] = ()
+
+    @cached_property
+    def counted(self) -> frozenset[int]:
+        """Campaigns whose offers are written down one by one, because something is counted by them."""
+        return frozenset(
+            candidate.campaign.id
+            for candidate in self.candidates
+            if candidate.campaign.needs_counting
+            or candidate.offer.needs_counting
+            or any(cap.covers(candidate.campaign) for cap in self.caps)
+        )
+
+    @cached_property
+    def places(self) -> pl.DataFrame:
+        """campaign_id, offer_id, place: where the candidates stand that give an offer for a campaign."""
+        rows = [(c.campaign.id, c.offer.id, place) for place, c in enumerate(self.candidates)]
+        schema = {"campaign_id": pl.Int64, "offer_id": pl.Int64, "place": pl.Int64}
+        return pl.DataFrame(rows, schema=schema, orient="row")
 
     @property
     def layout(self) -> tuple[str, ...]:
@@ -108,7 +121,7 @@ def _built(today: date) -> tuple[Policy, bool]:
     """The policy of a day, and whether each of its rules could be read."""
     running = campaigns.in_effect(today)
     policy = build(
-        list(running.prefetch_related("rules__segment", "rules__offer")),
+        list(running.select_related("trigger_segment").prefetch_related("rules__segment", "rules__offer")),
         list(
             ServicePriorityRule.objects.filter(is_active=True).select_related("segment").order_by("position")
         ),
@@ -127,12 +140,18 @@ def build(
     known = rule_fields.registry() if fields is None else fields
     draws = holdouts.current_draws()
     ordered = sorted(running, key=lambda campaign: (-campaign.priority, campaign.pk))
+    compares = any(campaign.choice == Campaign.Choice.VALUE for campaign in ordered)
+    effects = uplift_fields.known() if compares else {}
+    caps = FrequencyCap.objects.filter(is_active=True).order_by("pk")
     content: dict[str, Any] = {
         "format": FORMAT,
+        "caps": [terms.of_cap(cap) for cap in caps],
         "global_holdout": _draw_content(draws.get(None)),
-        "campaigns": [_campaign_content(campaign, draws.get(campaign.pk)) for campaign in ordered],
+        "campaigns": [_campaign_content(campaign, draws.get(campaign.pk), effects) for campaign in ordered],
         "priority_rules": [_priority_content(rule) for rule in priority_rules],
     }
+    if contact := terms.of_contact(in_force.shop()):
+        content["contact"] = contact
     mentioned = _segments_of(content)
     definitions = segments.definitions(mentioned, fields=known)
     content["segments"] = {
@@ -140,7 +159,8 @@ def build(
         for d in definitions
     }
     used = _fields_of(content)
-    content["fields"] = {name: _field_content(known[name]) for name in sorted(used) if name in known}
+    found = {name: rule_fields.find(known, name) for name in sorted(used)}
+    content["fields"] = {name: _field_content(field) for name, field in found.items() if field is not None}
     return _read(content, known, definitions, used)
 
 
@@ -194,6 +214,7 @@ def _read(
         global_draw=_draw(content["global_holdout"]),
         definitions=definitions,
         fields_used=frozenset(used) | set(ALWAYS_USED),
+        caps=tuple(Cap(**cap) for cap in content.get("caps", ())),
     )
 
 
@@ -201,25 +222,37 @@ def _candidates(
     content: Mapping[str, Any], known: Mapping[str, RuleField], predicting: set[str]
 ) -> Iterable[Candidate]:
     for stored_campaign in content["campaigns"]:
-        terms = CampaignTerms(
-            id=stored_campaign["id"],
-            slug=stored_campaign["slug"],
-            name=stored_campaign["name"],
-            draw=_draw(stored_campaign["holdout"]),
-            needs_consent=stored_campaign["needs_marketing_consent"],
-            re_entry_days=stored_campaign["re_entry_days"],
+        campaign = terms.read_campaign(
+            stored_campaign, _draw(stored_campaign["holdout"]), content.get("contact")
         )
         for rule in stored_campaign["rules"]:
-            offer = OfferTerms(**{name: rule["offer"][name] for name in OfferTerms.__dataclass_fields__})
+            offer = terms.read_offer(rule["offer"])
             node = _whole(rule, known)
-            yield Candidate(rule["id"], rule["name"], terms, offer, node, _predicts(node, predicting))
+            yield Candidate(
+                rule["id"],
+                rule["name"],
+                campaign,
+                offer,
+                node,
+                _predicts(node, predicting),
+                terms.read_worth(rule),
+            )
 
 
 def _priority(
     rule: Mapping[str, Any], known: Mapping[str, RuleField], predicting: set[str]
 ) -> PriorityCandidate:
     node = _whole(rule, known)
-    return PriorityCandidate(rule["id"], rule["name"], rule["level"], node, _predicts(node, predicting))
+    return PriorityCandidate(
+        rule["id"],
+        rule["name"],
+        rule["level"],
+        node,
+        _predicts(node, predicting),
+        is_promise=rule.get("is_promise", False),
+        respects_holdout=rule.get("respects_holdout", False),
+        expires_days=rule.get("expires_days"),
+    )
 
 
 def _predicts(node: Node | None, predicting: set[str]) -> bool:
@@ -244,7 +277,7 @@ def _whole(rule: Mapping[str, Any], known: Mapping[str, RuleField]) -> Node | No
 
 def _parsed(rule: object, known: Mapping[str, RuleField]) -> Node | None:
     try:
-        return language.parse(rule, fields=known)
+        return language.parse(rule, fields=known, stored=True)
     except RuleError:
         return None
 
@@ -257,33 +290,28 @@ def _tell_unreadable(rule: Mapping[str, Any]) -> None:
     alerts.raise_once(f"{kind}.unreadable.{rule['id']}", message)
 
 
-def _campaign_content(campaign: Campaign, draw: Draw | None) -> dict[str, Any]:
+def _campaign_content(campaign: Campaign, draw: Draw | None, effects: Fields) -> dict[str, Any]:
     rules = sorted(campaign.rules.all(), key=lambda rule: rule.position)
     return {
-        "id": campaign.pk,
-        "slug": campaign.slug,
-        "name": campaign.name,
-        "priority": campaign.priority,
+        **terms.of_campaign(campaign),
         "holdout": _draw_content(draw),
-        "needs_marketing_consent": campaign.needs_marketing_consent,
-        "re_entry_days": campaign.re_entry_days,
-        "rules": [_rule_content(rule) for rule in rules],
+        "rules": [_rule_content(rule, campaign, effects) for rule in rules],
     }
 
 
-def _rule_content(rule: CampaignRule) -> dict[str, Any]:
+def _rule_content(rule: CampaignRule, campaign: Campaign, effects: Fields) -> dict[str, Any]:
+    worth = terms.of_worth(rule)
+    if campaign.choice == Campaign.Choice.VALUE:
+        # Where a model knows what the offer changes, it says more than one number for everybody.
+        worth["uplift_field"] = uplift_fields.of_rule(rule, effects)
     return {
         "id": rule.pk,
         "name": rule.name,
         "segment": _slug(rule.segment),
         "condition": rule.condition,
-        "offer": _offer_content(rule.offer),
+        "offer": terms.of_offer(rule.offer),
+        **worth,
     }
-
-
-def _offer_content(offer: Offer) -> dict[str, Any]:
-    percentage = None if offer.percentage is None else f"{offer.percentage.normalize():f}"
-    return {**{name: getattr(offer, name) for name in _OFFER}, "percentage": percentage}
 
 
 def _priority_content(rule: ServicePriorityRule) -> dict[str, Any]:
@@ -293,6 +321,9 @@ def _priority_content(rule: ServicePriorityRule) -> dict[str, Any]:
         "level": int(rule.level),
         "segment": _slug(rule.segment),
         "condition": rule.condition,
+        "is_promise": rule.is_promise,
+        "respects_holdout": rule.respects_holdout,
+        "expires_days": rule.expires_days,
     }
 
 
@@ -312,7 +343,11 @@ def _segments_of(content: Mapping[str, Any]) -> list[str]:
     rules = [rule for campaign in content["campaigns"] for rule in campaign["rules"]]
     named = {rule["segment"] for rule in (*rules, *content["priority_rules"]) if rule["segment"]}
     for rule in (*rules, *content["priority_rules"]):
-        named |= {name.partition(".")[2] for name in _names(rule["condition"]) if name.startswith("segment.")}
+        named |= {
+            name.partition(".")[2]
+            for name in language.names_in(rule["condition"])
+            if name.startswith("segment.")
+        }
     return sorted(named)
 
 
@@ -321,21 +356,11 @@ def _fields_of(content: Mapping[str, Any]) -> set[str]:
     rules = [rule for campaign in content["campaigns"] for rule in campaign["rules"]]
     used = {f"segment.{rule['segment']}" for rule in (*rules, *content["priority_rules"]) if rule["segment"]}
     for rule in (*rules, *content["priority_rules"]):
-        used |= _names(rule["condition"])
+        used |= language.names_in(rule["condition"])
+    used |= {rule["uplift_field"] for rule in rules if rule.get("uplift_field")}
     for definition in content["segments"].values():
-        used |= _names(definition["rule"])
+        used |= language.names_in(definition["rule"])
     return used
-
-
-def _names(rule: object) -> set[str]:
-    """Field names in stored JSON, without needing the fields to exist."""
-    if isinstance(rule, list):
-        return set().union(*map(_names, rule)) if rule else set()
-    if not isinstance(rule, dict):
-        return set()
-    if isinstance(rule.get("field"), str):
-        return {rule["field"]}
-    return set().union(*map(_names, rule.values())) if rule else set()
 
 
 def _field_content(field: RuleField) -> dict[str, Any]:

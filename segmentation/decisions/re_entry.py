@@ -14,7 +14,7 @@ import numpy as np
 
 from segmentation import bulk
 from segmentation.decisions.policy import Candidate
-from segmentation.models import Decision
+from segmentation.models import Customer, Decision
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,14 @@ Entries = Mapping[tuple[int, int], Entry]
 
 def entries(customer_ids: Sequence[int], candidates: Sequence[Candidate]) -> Entries:
     """(customer id, campaign id) → last entry, for campaigns that have a waiting time."""
-    campaigns = {c.campaign.id for c in candidates if c.campaign.re_entry_days is not None}
+    campaigns = {c.campaign.id for c in candidates if c.campaign.waits}
     if not campaigns:
         return {}
-    rows = sorted(
-        bulk.values_in(Decision.objects.all(), customer_ids, "customer_id", "pk", "campaign_id", "as_of")
-    )
+    # What a person had under an id that was merged into another counts for the other.
+    merged = bulk.values_in(Customer.objects.all(), customer_ids, "pk", "merged_into_id", by="merged_into_id")
+    survivors = dict(merged)
+    asked = [*customer_ids, *survivors]
+    rows = sorted(bulk.values_in(Decision.objects.all(), asked, "customer_id", "pk", "campaign_id", "as_of"))
     found: dict[tuple[int, int], Entry] = {}
     previous: tuple[int, int | None] = (0, None)
     for customer, _pk, campaign, as_of in rows:
@@ -45,14 +47,25 @@ def entries(customer_ids: Sequence[int], candidates: Sequence[Candidate]) -> Ent
         if campaign in campaigns and previous != (customer, campaign):
             found[customer, campaign] = Entry(as_of, open=True)
         previous = (customer, campaign)
-    return found
+    return found if not survivors else _of_survivors(found, survivors)
+
+
+def _of_survivors(found: Entries, survivors: Mapping[int, int]) -> Entries:
+    """The later of several entries of one person; what a merged id has is over."""
+    joined: dict[tuple[int, int], Entry] = {}
+    for (customer, campaign), entry in found.items():
+        key = (survivors.get(customer, customer), campaign)
+        own = Entry(entry.day, open=False) if customer in survivors else entry
+        before = joined.get(key)
+        joined[key] = own if before is None else max(before, own, key=lambda one: (one.day, one.open))
+    return joined
 
 
 def waiting(
     customer_ids: Sequence[int], candidates: Sequence[Candidate], known: Entries, *, as_of: date
 ) -> np.ndarray | None:
     """(n, candidates) True where the campaign must wait; None when no campaign has a waiting time."""
-    if not any(c.campaign.re_entry_days is not None for c in candidates):
+    if not any(c.campaign.waits for c in candidates):
         return None
     out = np.zeros((len(customer_ids), len(candidates)), dtype=bool)
     rows = {customer: row for row, customer in enumerate(customer_ids)}
@@ -64,9 +77,8 @@ def waiting(
 
 
 def must_wait(candidate: Candidate, entry: Entry, *, as_of: date) -> bool:
-    days = candidate.campaign.re_entry_days
-    if days is None:
+    if not candidate.campaign.waits:
         return False
     if entry.open and as_of < entry.day + timedelta(days=candidate.offer.valid_days):
         return False
-    return as_of < entry.day + timedelta(days=days)
+    return as_of < entry.day + timedelta(days=candidate.campaign.wait_days)

@@ -6,7 +6,7 @@ a run writes one a customer, and the names would be most of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any, Final
 
@@ -15,11 +15,19 @@ import polars as pl
 
 from segmentation import bulk
 from segmentation.decisions.policy import Policy
+from segmentation.frames import OVERRIDE
 from segmentation.models import InputSnapshot, PolicyVersion
+from segmentation.rules.operators import FieldType
 from segmentation.stages import stage
 
 Values = dict[str, Any]
 _COLUMNS: Final = ("id", "customer_id", "input_version", "policy_id", "as_of", "content")
+_TYPES: Final[dict[str, Any]] = {
+    FieldType.NUMBER: pl.Float64,
+    FieldType.BOOLEAN: pl.Boolean,
+    FieldType.TEXT: pl.String,
+    FieldType.CHOICE: pl.String,
+}
 _KEY: Final = {"customer_id": pl.Int64, "input_version": pl.Int64}
 _STORED: Final = {**_KEY, "id": pl.Int64}
 
@@ -31,25 +39,58 @@ def read(snapshot: InputSnapshot, policy: PolicyVersion | None = None) -> Values
     return _unpack(snapshot.content, {} if policy is None else policy.content)
 
 
+def frame(snapshot: InputSnapshot, version: PolicyVersion, policy: Policy) -> pl.DataFrame:
+    """A snapshot as the decision frame of one customer: a column for each field that the policy asks about."""
+    return frame_of([(snapshot, version)], policy)
+
+
+def frame_of(rows: Sequence[tuple[InputSnapshot, PolicyVersion | None]], policy: Policy) -> pl.DataFrame:
+    """Snapshots, each with the policy that it was read for, as the decision frame that `policy` asks for."""
+    values = [read(snapshot, version) for snapshot, version in rows]
+    names = sorted(name for name in policy.fields_used if not name.startswith("segment."))
+    columns: list[pl.Series] = [
+        pl.Series("customer_id", [snapshot.customer_id for snapshot, _ in rows], dtype=pl.Int64),
+        pl.Series("input_version", [snapshot.input_version for snapshot, _ in rows], dtype=pl.Int64),
+    ]
+    for name in names:
+        field = policy.content["fields"].get(name)
+        columns.append(_column(name, [row.get(name) for row in values], field["type"] if field else ""))
+    return pl.DataFrame(columns)
+
+
+def _column(name: str, values: Sequence[Any], kind: str) -> pl.Series:
+    if kind == FieldType.DATE:
+        return pl.Series(name, [date.fromisoformat(one) if isinstance(one, str) else one for one in values])
+    return pl.Series(name, values, dtype=_TYPES.get(kind) if kind else None)
+
+
 @stage("snapshots")
 def write(frame: pl.DataFrame, policy: Policy, policy_id: int, *, as_of: date) -> pl.Series:
     """Store what the policy asks of the rows (customers whose rows are locked); returns the snapshots' ids, row by row.
 
     A snapshot of the same inputs that is there already only gains fields that a newer policy asks about.
     """
-    rows = frame.select(*_KEY, pl.Series("content", _pack(frame, policy), dtype=pl.String))
-    rows = rows.join(_stored(rows), on=list(_KEY), how="left", maintain_order="left")
+    rows = pl.DataFrame([*(frame[name] for name in _KEY), _pack(frame, policy).alias("content")])
+    stored = _stored(rows)
+    if stored.is_empty():
+        return _insert(rows, policy_id, as_of)
+    rows = rows.join(stored, on=list(_KEY), how="left", maintain_order="left")
     is_new = rows["id"].is_null()
     _extend(rows.filter(~is_new), policy, policy_id)
-    ids = pl.Series("id", bulk.new_ids(InputSnapshot, int(is_new.sum())), dtype=pl.Int64)
-    fresh = rows.filter(is_new).with_columns(
+    return rows["id"].scatter(is_new.arg_true(), _insert(rows.filter(is_new).drop("id"), policy_id, as_of))
+
+
+def _insert(rows: pl.DataFrame, policy_id: int, as_of: date) -> pl.Series:
+    """Write rows of _KEY and content; returns their ids."""
+    ids = pl.Series("id", bulk.new_ids(InputSnapshot, rows.height), dtype=pl.Int64)
+    whole = rows.with_columns(
         ids,
         pl.col("content").cast(pl.Binary),
         pl.lit(policy_id, pl.Int64).alias("policy_id"),
         pl.lit(as_of).alias("as_of"),
     )
-    bulk.insert(InputSnapshot, _COLUMNS, fresh)
-    return rows["id"].scatter(is_new.arg_true(), ids)
+    bulk.insert(InputSnapshot, _COLUMNS, whole)
+    return ids
 
 
 def _numbers(content: Mapping[str, Any]) -> dict[str, str]:
@@ -62,8 +103,20 @@ def _pack(frame: pl.DataFrame, policy: Policy) -> pl.Series:
     asked = [name for name in sorted(policy.fields_used) if name in frame.columns]
     if not asked:
         return pl.repeat("{}", frame.height, eager=True)
-    named = pl.struct(pl.col(name).alias(numbers.get(name, name)) for name in asked)
-    return frame.select(named.struct.json_encode()).to_series()
+    columns = [pl.col(name).alias(numbers.get(name, name)) for name in asked]
+    plain = pl.struct(columns).struct.json_encode()
+    beside = [name for name in frame.columns if name.startswith(OVERRIDE) and _label(name) in asked]
+    if not beside:
+        return frame.select(plain).to_series()
+    # Only who was overridden pays for the names.
+    whole = pl.struct([*columns, *beside]).struct.json_encode()
+    is_set = pl.any_horizontal(pl.col(name).is_not_null() for name in beside)
+    return frame.select(pl.when(is_set).then(whole).otherwise(plain)).to_series()
+
+
+def _label(override: str) -> str:
+    """The field of the class that stands instead of the model's own."""
+    return f"score.{override.removeprefix(OVERRIDE)}.label"
 
 
 def _unpack(content: bytes | memoryview, policy: Mapping[str, Any]) -> Values:

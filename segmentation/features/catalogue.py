@@ -12,8 +12,9 @@ from segmentation.features.buying import BUYING
 from segmentation.features.engagement import ENGAGEMENT
 from segmentation.features.feature import Feature
 from segmentation.features.outlook import OUTLOOK
+from segmentation.features.texts import TEXTS
 
-CATALOGUE: tuple[Feature, ...] = (*BUYING, *IN_THE_BASKET, *ENGAGEMENT, *OUTLOOK)
+CATALOGUE: tuple[Feature, ...] = (*BUYING, *IN_THE_BASKET, *ENGAGEMENT, *TEXTS, *OUTLOOK)
 BY_NAME: dict[str, Feature] = {feature.name: feature for feature in CATALOGUE}
 # Categorical features are columns of the customer already, so stored vectors hold numbers only.
 NUMERIC: tuple[str, ...] = tuple(feature.name for feature in CATALOGUE if feature.kind != "categorical")

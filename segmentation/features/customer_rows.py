@@ -40,6 +40,25 @@ def versions(ids: Sequence[int]) -> pl.DataFrame:
     return columns.read(VERSION, source, values).rename({"id": "customer_id"})
 
 
+def survivors(*, after: int, last: int, limit: int) -> pl.Series:
+    """Ids of the next customers by id who were merged into nobody."""
+    table = connection.ops.quote_name(Customer._meta.db_table)
+    source = f"FROM {table} WHERE id > %s AND id <= %s AND merged_into_id IS NULL ORDER BY id LIMIT %s"
+    return columns.read([VERSION[0]], source, [after, last, limit])["id"]
+
+
+def locked(fields: Sequence[Field], ids: Sequence[int]) -> pl.DataFrame:
+    """These columns of the survivors among `ids`, by id, their rows held until the transaction ends.
+
+    Always by id: two writers with the same customers wait for each other instead of locking up.
+    """
+    table = connection.ops.quote_name(Customer._meta.db_table)
+    where, values = within("id", ids)
+    hold = " FOR UPDATE" if connection.features.has_select_for_update else ""
+    source = f"FROM {table} WHERE {where} AND merged_into_id IS NULL ORDER BY id{hold}"
+    return columns.read(fields, source, values)
+
+
 def people(ids: Sequence[int]) -> pl.DataFrame:
     """As `profiles` of the survivors among `ids`, and their input_version and is_profiled at that moment."""
     table = connection.ops.quote_name(Customer._meta.db_table)
@@ -77,23 +96,11 @@ def attributes(selection: Selection, ids: pl.Series, *, before: datetime) -> lis
     last[:-1] = (owner[1:] != owner[:-1]) | (of[1:] != of[:-1])
     asked = ids.to_numpy()
     return [
-        _typed(definition, values, _rows(owner, last & (of == definition.pk), asked)).alias(
+        _typed(definition, values, columns.rows_of(owner, last & (of == definition.pk), asked)).alias(
             f"attribute.{definition.slug}"
         )
         for definition in definitions
     ]
-
-
-def _rows(owner: np.ndarray, mask: np.ndarray, asked: np.ndarray) -> pl.Series:
-    """Which of the marked rows, whose owners rise, belongs to each of the asked; null where none does."""
-    rows = np.flatnonzero(mask)
-    place = np.searchsorted(owner[rows], asked)
-    found = np.zeros(len(asked), dtype=bool)
-    inside = place < len(rows)
-    found[inside] = owner[rows[place[inside]]] == asked[inside]
-    taken = np.zeros(len(asked), dtype=np.int64)
-    taken[found] = rows[place[found]]
-    return pl.Series(taken, dtype=pl.Int64).set(pl.Series(~found), None)
 
 
 def _definitions() -> tuple[tuple[AttributeDefinition, ...], bool]:

@@ -124,14 +124,14 @@ REVIEWS = (
         unit="rating",
         label=_("Average rating"),
         sentence=_("Average rating given (of 5): %(value)s"),
-        expression=share(total("points"), _ratings) / RATING_POINTS,
+        expression=share(total("points"), _ratings * RATING_POINTS),
     ),
     Feature(
         name="rating_last",
         unit="rating",
         label=_("Last rating"),
         sentence=_("Last rating given (of 5): %(value)s"),
-        expression=when(_ratings > 0, last_rated()) / RATING_POINTS,
+        expression=share(last_rated(), _ratings.sign() * RATING_POINTS),
     ),
     Feature(
         name="low_ratings_365d",

@@ -8,14 +8,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import polars as pl
 from django.db import connection
 
 from segmentation import columns
 from segmentation.columns import Field
+from segmentation.features.facts import IS_SPOKEN
 from segmentation.features.orders import ORDER_KINDS
 from segmentation.features.selection import Selection, within
 from segmentation.kinds import EventKind
+from segmentation.models import EventText
 
 MONEY = ("kind", (*ORDER_KINDS, int(EventKind.REFUNDED)))
 FIELDS = (
@@ -44,6 +47,31 @@ def fetch(table: str, selection: Selection, where: str, values: Sequence[Any]) -
         source = f"FROM {table} WHERE {ours} AND {where} ORDER BY customer_id, occurred_at, id"
         parts.append(columns.read(FIELDS, source, [*ids, *values]))
     return columns.together(FIELDS, parts)
+
+
+READINGS = {"id": pl.Int64(), "sentiment": pl.Float64(), "topic": pl.Int16(), "repeats": pl.Int16()}
+
+
+def readings(events: pl.DataFrame) -> list[pl.Series]:
+    """sentiment, topic and repeats of these events, from what was read in their texts. events: with id and kind."""
+    kind = events["kind"].to_numpy()
+    spoken = events["id"].to_numpy()[IS_SPOKEN[kind]] if len(kind) else []
+    rows = pl.DataFrame(schema=READINGS)
+    if len(spoken):
+        ours, values = within("event_id", np.sort(spoken).tolist())
+        table = connection.ops.quote_name(EventText._meta.db_table)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT event_id, sentiment, topic, repeats FROM {table} WHERE {ours} AND read_at IS NOT NULL",
+                values,
+            )
+            rows = pl.DataFrame(cursor.fetchall(), schema=READINGS, orient="row")
+    if rows.is_empty():
+        unknown = pl.Series("sentiment", np.full(events.height, np.nan), nan_to_null=True)
+        nothing = np.zeros(events.height, dtype=np.int16)
+        return [unknown, *(pl.Series(name, nothing) for name in ("topic", "repeats"))]
+    joined = events.select("id").join(rows, on="id", how="left", maintain_order="left")
+    return [joined["sentiment"], *(joined[name].fill_null(0) for name in ("topic", "repeats"))]
 
 
 def order_keys(table: str, where: str, values: Sequence[Any]) -> pl.DataFrame:

@@ -18,6 +18,11 @@ from segmentation.kinds import EventKind
 CART_GRACE_DAYS = 3
 LOW_RATING = 2.0
 RATING_POINTS = 100
+SENTIMENT_POINTS = 100
+# A text below this sounds unhappy.
+UNHAPPY = -0.25
+TOPIC_NUMBERS = (1, 2, 3, 4, 5, 6)
+MIDDLE_RATING = 3.0
 BROWSING = (
     EventKind.VIEWED,
     EventKind.CART_ADDED,
@@ -34,7 +39,12 @@ SERVICE = (
     EventKind.OFFER_REDEEMED,
 )
 
-IS_BROWSING, IS_SERVICE = (np.isin(np.arange(max(EventKind) + 1), kinds) for kinds in (BROWSING, SERVICE))
+# What may come with a customer's own words.
+SPOKEN = (EventKind.REVIEWED, EventKind.TICKET_OPENED, EventKind.TICKET_CLOSED, EventKind.COMPLAINED)
+
+IS_BROWSING, IS_SERVICE, IS_SPOKEN = (
+    np.isin(np.arange(max(EventKind) + 1), kinds) for kinds in (BROWSING, SERVICE, SPOKEN)
+)
 
 
 class Rows:
@@ -78,6 +88,11 @@ def streams(events: pl.DataFrame, *, customers: pl.Series, as_of: date, zone: Zo
     built["service"] = build(others.where(IS_SERVICE[kind]), _service_columns)
     built["any"] = build(others, lambda rows: {"any_day": rows["day"]})
     return built
+
+
+def known_events(events: pl.DataFrame, *, ids: np.ndarray, as_of: date, zone: ZoneInfo) -> pl.DataFrame:
+    """Events of these customers (sorted ids) before the day, with the customer's position and the local day."""
+    return _known(events, ids=ids, today=day_number(as_of), zone=zone)
 
 
 def _known(events: pl.DataFrame, *, ids: np.ndarray, today: int, zone: ZoneInfo) -> pl.DataFrame:
@@ -199,4 +214,24 @@ def _service_columns(rows: Rows) -> dict[str, np.ndarray]:
         "ratings": rated.astype(np.int64),
         "points": points,
         "low_ratings": (rated & (rating <= LOW_RATING)).astype(np.int64),
-    } | {name: (kind == wanted).astype(np.int64) for name, wanted in counts.items()}
+        **{name: (kind == wanted).astype(np.int64) for name, wanted in counts.items()},
+        **_text_columns(rows, rated=rated, rating=rating),
+    }
+
+
+def _text_columns(rows: Rows, *, rated: np.ndarray, rating: np.ndarray) -> dict[str, np.ndarray]:
+    """What was read in the texts; a rating of 1 to 5 is set beside a sentiment of -1 to 1."""
+    topic, known = rows["topic"], ~np.isnan(rows["sentiment"])
+    sentiment = np.where(known, rows["sentiment"], 0.0)
+    compared = rated & known
+    distance = np.where(compared, np.abs((rating - MIDDLE_RATING) / 2.0 - sentiment), 0.0)
+    return {
+        "texts_read": (known | (topic > 0)).astype(np.int64),
+        "sentiments": known.astype(np.int64),
+        "sentiment_points": np.rint(sentiment * SENTIMENT_POINTS).astype(np.int64),
+        "negatives": (known & (sentiment < UNHAPPY)).astype(np.int64),
+        "repeated": (rows["repeats"] > 0).astype(np.int64),
+        "compared": compared.astype(np.int64),
+        "contradictions": np.rint(distance * SENTIMENT_POINTS).astype(np.int64),
+        **{f"topic_{number}": (topic == number).astype(np.int64) for number in TOPIC_NUMBERS},
+    }

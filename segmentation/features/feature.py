@@ -11,7 +11,9 @@ from django.utils.functional import Promise, lazy
 from django.utils.translation import gettext_lazy as _
 
 FeatureKind = Literal["numeric", "categorical", "boolean"]
-Unit = Literal["", "days", "orders", "money", "share", "ratio", "units", "rating", "score", "times"]
+Unit = Literal[
+    "", "days", "orders", "money", "share", "ratio", "units", "rating", "score", "times", "sentiment"
+]
 
 
 @dataclass(frozen=True)

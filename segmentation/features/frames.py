@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 # One row an event, sorted by customer_id, occurred_at, event id.
+# event_id is that of the version that counts; 0 where it is not known.
 # order_hash ties the versions and the cancellation of one order together; 0 where nothing is to tie.
 EVENTS: dict[str, pl.DataType] = {
     "customer_id": pl.Int64(),
@@ -19,8 +20,12 @@ EVENTS: dict[str, pl.DataType] = {
     "line_count": pl.Int32(),
     "category_mask": pl.Int64(),
     "rating": pl.Float64(),
+    # Of a text that was read: sentiment from -1 to 1, topic from 1 on (0: none), how often it was said before.
     "sentiment": pl.Float64(),
+    "topic": pl.Int16(),
+    "repeats": pl.Int16(),
     "order_hash": pl.Int64(),
+    "event_id": pl.Int64(),
 }
 # One row a customer; `attribute.<slug>` columns follow.
 CUSTOMERS: dict[str, pl.DataType] = {
@@ -35,7 +40,10 @@ DEFAULTS: dict[str, Any] = {
     "quantity": 0,
     "line_count": 0,
     "category_mask": 0,
+    "topic": 0,
+    "repeats": 0,
     "order_hash": 0,
+    "event_id": 0,
 }
 
 

@@ -15,6 +15,7 @@ from django.db.models import Max, Min
 
 from segmentation import columns
 from segmentation.batches import batches
+from segmentation.id_sets import Density, density, holes
 from segmentation.ml import splits
 from segmentation.models import Customer
 
@@ -85,6 +86,13 @@ def within(column: str, customers: Customers) -> tuple[str, list[Any]]:
     if isinstance(customers, IdRange):
         return f"{column} BETWEEN %s AND %s", [customers.first, customers.last]
     ids = [int(key) for key in customers]
+    if not ids or density(ids) < Density.DENSE:
+        return _listed(column, ids)
+    rest, values = _listed(column, holes(ids))
+    return f"({column} BETWEEN %s AND %s AND NOT {rest})", [min(ids), max(ids), *values]
+
+
+def _listed(column: str, ids: list[int]) -> tuple[str, list[Any]]:
     if connection.vendor == "postgresql":
         return f"{column} = ANY(%s)", [ids]
     return f"{column} IN (SELECT value FROM json_each(%s))", [json.dumps(ids)]

@@ -1,15 +1,19 @@
 """Events, customers and stored features in and out of the database."""
 
+# Names in these statements come from our own models; values are always parameters.
+# ruff: noqa: S608
+
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime
 
 import numpy as np
 import polars as pl
 from django.db import connection
 
-from segmentation import bulk, in_force
+from segmentation import bulk, columns, in_force
+from segmentation.columns import Field
 from segmentation.features import customer_rows, event_rows, vectors
 from segmentation.features.catalogue import CATALOGUE_VERSION
 from segmentation.features.days import midnight
@@ -42,6 +46,15 @@ __all__ = [
     "write_features",
 ]
 
+STORED = (
+    Field("customer_id", "int8"),
+    Field("as_of", "date"),
+    Field("input_version", "int8"),
+    Field("vector", "bytea"),
+    Field("country", "text"),
+    Field("channel", "text"),
+)
+
 
 @stage("read")
 def read_events(
@@ -71,10 +84,9 @@ def read_events(
         frame = frame.with_columns(pl.col("customer_id").replace(selection.absorbed))
         frame = frame.sort("customer_id", "occurred_at", "id")
     found = {column.name: column for column in frame.get_columns()}
+    found["event_id"] = found.pop("id").alias("event_id")
     found["order_hash"] = _order_hashes(table, frame)
-    found["sentiment"] = pl.Series("sentiment", [], dtype=EVENTS["sentiment"]).extend_constant(
-        None, frame.height
-    )
+    found |= {column.name: column for column in event_rows.readings(frame)}
     return pl.DataFrame([found[name] for name in EVENTS])
 
 
@@ -118,21 +130,21 @@ def input_versions(customers: Customers) -> dict[int, int]:
 
 @stage("vectors")
 def write_features(
-    frame: pl.DataFrame, *, as_of: date, context: ShopContext, input_versions: Mapping[int, int]
+    frame: pl.DataFrame, *, as_of: date, context: ShopContext, input_versions: pl.Series
 ) -> int:
     """Store a features frame; a row lands unless something newer is stored. Returns how many landed.
+
+    input_versions: of the customers, row by row.
 
     Needs a transaction that holds the customers' rows.
     """
     rows = frame.select(
         pl.col("customer_id").alias("customer"),
         pl.lit(as_of).alias("as_of"),
-        pl.Series(
-            "input_version", [input_versions[key] for key in frame["customer_id"].to_list()], dtype=pl.Int64
-        ),
+        input_versions.alias("input_version"),
         pl.lit(CATALOGUE_VERSION).alias("catalogue_version"),
         pl.lit(context.pk, pl.Int64).alias("context"),
-        pl.Series("vector", vectors.pack(frame), dtype=pl.Binary),
+        vectors.pack(frame).alias("vector"),
     )
     newer = bulk.Update(
         keys=("customer",),
@@ -144,20 +156,26 @@ def write_features(
     return bulk.insert(CustomerFeatures, rows.columns, rows, on_conflict=newer)
 
 
+@stage("read")
 def read_features(customers: Customers) -> pl.DataFrame:
     """Stored features: customer_id, as_of, input_version, numeric features, country and channel, by id.
 
     Rows of another catalogue version are left out: their numbers have other names.
     """
-    stored = CustomerFeatures.objects.filter(catalogue_version=CATALOGUE_VERSION, customer__merged_into=None)
-    columns = ("customer_id", "as_of", "input_version", "vector", "customer__country", "customer__channel")
-    if isinstance(customers, IdRange):
-        kept = stored.filter(customer__gte=customers.first, customer__lte=customers.last)
-        rows = list(kept.values_list(*columns))
-    else:
-        rows = list(bulk.values_in(stored, list(customers), *columns))
-    rows.sort()
-    return vectors.unpack(rows)
+    quoted = connection.ops.quote_name
+    features, people = (quoted(model._meta.db_table) for model in (CustomerFeatures, Customer))
+    parts = []
+    for part in Selection(customers, {}, frozenset()).parts():
+        ours, values = within("f.customer_id", part)
+        source = (
+            "FROM (SELECT customer_id, as_of, f.input_version, vector, country, channel"
+            f" FROM {features} f JOIN {people} c ON c.id = f.customer_id WHERE {ours} AND catalogue_version = %s"
+            " AND c.merged_into_id IS NULL) stored ORDER BY customer_id"
+        )
+        parts.append(columns.read(STORED, source, [*values, CATALOGUE_VERSION]))
+    stored = columns.together(STORED, parts)
+    kept = stored.drop("vector").get_columns()
+    return pl.DataFrame([*kept[:3], *vectors.unpack(stored["vector"]), *kept[3:]])
 
 
 def is_known_now(as_of: date, shop: Shop) -> bool:

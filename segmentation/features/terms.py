@@ -21,7 +21,9 @@ STREAM_OF = {
     "returns": "returns return_day returned",
     "browsing": "views searches carts favourites visits visit_day seen",
     "carts": "abandoned cart_day cart_open",
-    "service": "reviews ratings points low_ratings tickets closed complaints offers_sent offers_used",
+    "service": "reviews ratings points low_ratings tickets closed complaints offers_sent offers_used"
+    " texts_read sentiments sentiment_points negatives repeated compared contradictions"
+    " topic_1 topic_2 topic_3 topic_4 topic_5 topic_6",
     "any": "any_day",
 }
 STREAM = {column: stream for stream, columns in STREAM_OF.items() for column in columns.split()}
@@ -56,6 +58,11 @@ def last_rated() -> pl.Expr:
     return pl.col("last_rated:points")
 
 
+def last_read() -> pl.Expr:
+    """Points of the last text whose sentiment is known; 0 without one."""
+    return pl.col("last_read:sentiment_points")
+
+
 def given(name: str) -> pl.Expr:
     """What `compute` knows besides the events: today, the context's numbers, the customer's columns."""
     return pl.col(f"given:{name}")
@@ -71,6 +78,8 @@ def evaluate(name: str, streams: Mapping[str, Stream]) -> np.ndarray:
         return stream.last(stream.columns[column])
     if operation == "last_rated":
         return _last_where(stream, column, mask="ratings")
+    if operation == "last_read":
+        return _last_where(stream, column, mask="sentiments")
     oldest, newest = (None if part == "all" else int(part) for part in window)
     if operation == "sum":
         return stream.total(column, oldest=oldest, newest=newest or 0)

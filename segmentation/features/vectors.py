@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import date
-
 import numpy as np
 import polars as pl
 
+from segmentation import packed
 from segmentation.features.catalogue import NUMERIC
 
-# customer_id, as_of, input_version, vector, country, channel
-StoredRow = tuple[int, date, int, bytes, str, str]
+
+def pack(frame: pl.DataFrame) -> pl.Series:
+    """One vector a row of a features frame, as a column of bytes."""
+    numbers = frame.select(pl.col(NUMERIC).cast(pl.Float64).fill_null(float("nan")))
+    return packed.pack(numbers.to_numpy(order="c").astype("<f8", copy=False))
 
 
-def pack(frame: pl.DataFrame) -> list[bytes]:
-    """One vector a row of a features frame."""
-    matrix = frame.select(pl.col(NUMERIC).fill_null(float("nan"))).to_numpy().astype("<f8", order="C")
-    data, size = matrix.tobytes(), matrix.shape[1] * matrix.itemsize
-    return [data[start : start + size] for start in range(0, len(data), size)]
-
-
-def unpack(rows: Sequence[StoredRow]) -> pl.DataFrame:
-    """A frame of stored rows: customer_id, as_of, input_version, the numeric features, country, channel."""
-    ids, days, versions, vectors, countries, channels = zip(*rows, strict=True) if rows else ((),) * 6
-    matrix = np.frombuffer(b"".join(bytes(vector) for vector in vectors), dtype="<f8")
-    numbers = pl.DataFrame(matrix.reshape(len(rows), len(NUMERIC)).astype(np.float64), schema=list(NUMERIC))
-    stamps = pl.DataFrame(
-        {"customer_id": ids, "as_of": days, "input_version": versions},
-        schema={"customer_id": pl.Int64, "as_of": pl.Date, "input_version": pl.Int64},
-    )
-    profile = pl.DataFrame(
-        {"country": countries, "channel": channels}, schema={"country": pl.String, "channel": pl.String}
-    )
-    return pl.concat([stamps, numbers.fill_nan(None), profile], how="horizontal")
+def unpack(vectors: pl.Series) -> list[pl.Series]:
+    """The numeric features of stored vectors, a column each."""
+    columns = np.ascontiguousarray(packed.matrix(vectors, len(NUMERIC)).T)
+    return [pl.Series(name, column, nan_to_null=True) for name, column in zip(NUMERIC, columns, strict=True)]

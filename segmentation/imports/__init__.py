@@ -4,7 +4,7 @@ from segmentation.imports.plan import Request
 from segmentation.imports.preview import Preview, preview
 from segmentation.imports.problems import ImportProblem, Reject
 from segmentation.imports.report import ImportReport
-from segmentation.imports.runner import OnProgress, request_run, run, work
+from segmentation.imports.runner import OnProgress, request_cancel, request_run, run, work
 
 __all__ = [
     "ImportProblem",
@@ -14,6 +14,7 @@ __all__ = [
     "Reject",
     "Request",
     "preview",
+    "request_cancel",
     "request_run",
     "run",
     "work",

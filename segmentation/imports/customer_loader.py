@@ -143,7 +143,7 @@ class CustomerLoader:
         lines = {row["customer"]: row[LINE] for row in reversed(rows)}
         people = [
             (lines[reference], customer, ", ".join(_words(fitted) for fitted in values))
-            for reference, (customer, values) in accepted.items()
+            for reference, (customer, values, _received_at) in accepted.items()
         ]
         return people, rejects
 
@@ -157,7 +157,9 @@ class CustomerLoader:
                     raise ValueError(
                         _("The customer %(id)s is in the file before.") % {"id": customer.reference}
                     )
-                accepted[customer.reference] = (customer, self._attributes(row))
+                accepted[customer.reference] = ingest.Person(
+                    customer, self._attributes(row), self.received_at
+                )
             except ValueError as error:
                 content = ",".join("" if value is None else str(value) for value in row.values())
                 rejects.append(Reject(row[LINE], str(error), content[:SHOWN]))
@@ -170,7 +172,7 @@ class CustomerLoader:
             accepted, loaded.rejects = self._accept(rows)
             ids, new = identities.find_or_create_many(self.mapping.namespace, accepted)
             people = {ids[reference]: person for reference, person in accepted.items()}
-            changed = new | ingest.record_people(people, source=self.source, received_at=self.received_at)
+            changed = new | ingest.record_people(people, source=self.source)
             grow_versions(changed - new)  # nothing was computed yet from somebody new
         loaded.lines = len(changed)
         loaded.repeated_lines = len(people) - len(changed)

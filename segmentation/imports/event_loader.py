@@ -11,27 +11,29 @@ from cryptography.fernet import Fernet
 from django.db import IntegrityError, connection, transaction
 from django.utils.translation import gettext as _
 
-from segmentation import bulk, contacts, crypto, due, identities, products, tombstones
+from segmentation import bulk, contacts, crypto, due, identities, products, redemptions, tombstones
 from segmentation.batches import batches
 from segmentation.imports import grouping
 from segmentation.imports.grouping import OWNER
 from segmentation.imports.problems import Reject
 from segmentation.imports.reconcile import News, reconcile
+from segmentation.jobs import Job, enqueue_due
 from segmentation.locks import lock_customers
 from segmentation.models import (
     ContactData,
     Customer,
     CustomerIdentity,
     Event,
+    EventCode,
     EventItem,
     EventSource,
     EventText,
 )
-from segmentation.normal import MAX_UNITS
+from segmentation.normal import MAX_CODE, MAX_CODES, MAX_UNITS
 
 # SQLite lets one process write at a time: pieces stay well under the 200 ms that others may have to wait.
 LINES_A_PIECE = {"sqlite": 6_000, "postgresql": 40_000}
-TABLES = (Event, EventItem, EventText, Customer, CustomerIdentity, ContactData)
+TABLES = (Event, EventCode, EventItem, EventText, Customer, CustomerIdentity, ContactData)
 _CUSTOMERS_AT_ONCE = 2_000
 _EVENT_COLUMNS = {
     "id": "id", "customer_id": "customer_id", "kind": "kind", "occurred_at": "at", "received_at": "received_at",
@@ -194,7 +196,27 @@ class EventLoader:
             (key, said[number]) for key, number in events.select("id", "event").iter_rows() if number in said
         ]
         bulk.insert(EventText, ["event_id", "sealed"], texts)
+        self._insert_codes(events, news)
+        if texts:
+            enqueue_due(Job.READ_TEXTS)
         return events
+
+    def _insert_codes(self, events: pl.DataFrame, news: News) -> None:
+        """Codes used with orders; an order that goes on keeps those it had, unless the file names some."""
+        redemptions.forget(news.replaced)
+        named = events.select("id", "event", "codes").filter(pl.col("codes").is_not_null())
+        rows = [(key, code, None) for key, _event, told in named.iter_rows() for code in codes_in(told)]
+        silent = events.filter(pl.col("codes").is_null() & pl.col("event").is_in(list(news.grown)))
+        before = {news.grown[number]: key for key, number in silent.select("id", "event").iter_rows()}
+        kept = EventCode.objects.all()
+        rows += [
+            (before[event], code, off)
+            for event, code, off in bulk.values_in(
+                kept, sorted(before), "event_id", "code", "discount_minor", by="event_id"
+            )
+        ]
+        bulk.insert(EventCode, ("event_id", "code", "discount_minor"), rows)
+        redemptions.record(sorted({key for key, _code, _off in rows}))
 
     def _sealed_texts(self, events: pl.DataFrame) -> dict[int, bytes]:
         """Event number → its text, sealed; outside the transaction because sealing takes long."""
@@ -273,6 +295,12 @@ def _fill(name: str, value: str, customer_ids: Iterable[int]) -> None:
         with transaction.atomic():
             lock_customers(part)
             Customer.objects.filter(pk__in=part, **{name: ""}).update(**{name: value})
+
+
+def codes_in(told: str) -> list[str]:
+    """“SPRING, FREE5” as codes, each once, no more than an order keeps."""
+    parts = (part.strip()[:MAX_CODE] for part in told.replace(";", ",").split(","))
+    return list({part.casefold(): part for part in parts if part}.values())[:MAX_CODES]
 
 
 def _absurd(line: int) -> Reject:

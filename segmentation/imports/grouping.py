@@ -28,6 +28,7 @@ def to_events(lines: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
             pl.col("rating").drop_nulls().first(),
             pl.col("text").drop_nulls().first(),
             pl.col("order").min(),
+            pl.col("codes").drop_nulls().first(),
             pl.col("channel").drop_nulls().first(),
             pl.col("country").drop_nulls().last(),
         )

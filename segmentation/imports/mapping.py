@@ -12,6 +12,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
 from segmentation.imports.problems import ImportProblem
+from segmentation.imports.tables import LINE
 from segmentation.kinds import EventKind
 from segmentation.models import AttributeDefinition
 from segmentation.models.shop import validate_time_zone
@@ -19,12 +20,15 @@ from segmentation.models.shop import validate_time_zone
 EVENT_FIELDS = (
     "customer", "email", "time", "kind", "event", "version", "order", "product", "product_name", "category",
     "quantity", "unit_price", "amount", "discount", "currency", "rating", "text", "channel", "country",
+    "codes",
 )  # fmt: skip
 CUSTOMER_FIELDS = (
     "customer", "email", "first_name", "last_name", "phone", "country", "channel", "language", "birthday",
     "signed_up_at", "updated_at", "marketing_consent", "marketing_consent_at", "profiling_consent",
     "profiling_consent_at",
 )  # fmt: skip
+# In place of the customers' id column: a table of one line a customer that has none.
+LINE_NUMBER = "#line"
 GROUPINGS = ("order", "customer_and_time")
 _COMMON_KEYS = {"columns", "time_zone", "time_format", "decimal", "namespace", "source"}
 _EVENT_KEYS = _COMMON_KEYS | {"kind", "kinds", "currency", "cancelled_prefix", "group_by", "free_lines"}
@@ -137,7 +141,10 @@ def resolve(columns: Mapping[str, Names], present: Iterable[str], *, file: str) 
     missing: list[str] = []
     for name, candidates in columns.items():
         column = next((candidate for candidate in candidates if candidate in there), None)
-        if column is not None:
+        if name == "customer" and column is None and LINE_NUMBER in candidates:
+            # A table without ids: each line is a customer of its own, named by its number.
+            found[name] = LINE
+        elif column is not None:
             found[name] = column
         else:
             missing.append(candidates[0])

@@ -19,6 +19,8 @@ from segmentation.normal import (
     LATEST,
     MAX_AHEAD,
     MAX_CATEGORY,
+    MAX_CODE,
+    MAX_CODES,
     MAX_PRODUCT_ID,
     MAX_PRODUCT_NAME,
     MAX_QUANTITY,
@@ -34,14 +36,14 @@ FREE_LINE = "free_line"
 ERASED = "erased"
 _ORDERS = (EventKind.ORDER_PLACED, EventKind.ORDER_CHANGED)
 _LENGTHS = {"customer": MAX_REFERENCE, "order": MAX_SOURCE_KEY, "event": MAX_SOURCE_KEY, "product": MAX_PRODUCT_ID,
-            "text": MAX_TEXT, "email": 254, "country": 64, "channel": 64}  # fmt: skip
+            "text": MAX_TEXT, "email": 254, "country": 64, "channel": 64, "codes": MAX_CODES * MAX_CODE}  # fmt: skip
 # The normal form of a line, besides LINE. Money in minor units; quantity and amounts are never negative.
 SCHEMA: dict[str, pl.DataType] = {
     "customer": pl.String(), "email": pl.String(), "at": pl.Datetime("us", "UTC"), "kind": pl.Int64(),
     "key": pl.String(), "version": pl.Int64(), "order": pl.String(), "product": pl.String(),
     "product_name": pl.String(), "category": pl.String(), "quantity": pl.Int64(), "amount_minor": pl.Int64(),
     "discount_minor": pl.Int64(), "original_minor": pl.Int64(), "currency": pl.String(), "rating": pl.Float64(),
-    "text": pl.String(), "channel": pl.String(), "country": pl.String(),
+    "text": pl.String(), "channel": pl.String(), "country": pl.String(), "codes": pl.String(),
 }  # fmt: skip
 
 
@@ -96,6 +98,7 @@ class Normaliser:
             "channel",
             "country",
             "currency",
+            "codes",
         )
         fields: dict[str, pl.Expr] = {
             name: casts.text(*self._source(raw, name)) if name in self.columns else empty_text

@@ -13,6 +13,8 @@ from django.utils.translation import gettext as _
 from segmentation.imports.problems import ImportProblem, Reject
 from segmentation.imports.tables import LINE, Chunk, check_columns
 
+READ_AT_ONCE = 1 << 20  # bytes of a column
+
 
 class ParquetTable:
     """Line numbers count rows from 1."""
@@ -20,7 +22,8 @@ class ParquetTable:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._file = pq.ParquetFile(path)
+            # Read whole, the compressed columns of every batch would stay in memory until the last one.
+            self._file = pq.ParquetFile(path, buffer_size=READ_AT_ONCE, pre_buffer=False)
         except (pa.ArrowException, OSError) as error:
             raise _damaged(path, error) from error
         self.columns = tuple(self._file.schema_arrow.names)

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -24,7 +24,7 @@ from segmentation.imports.problems import ImportProblem
 from segmentation.imports.report import ImportReport
 from segmentation.imports.staging import Staging
 from segmentation.jobs import Job, enqueue
-from segmentation.models import EventSource, ImportRun, Shop
+from segmentation.models import AuditEntry, EventSource, ImportRun, Shop
 from segmentation.upkeep import Upkeep
 
 ROWS_A_CHUNK = 50_000
@@ -53,6 +53,16 @@ def request_run(request: Request, *, requested_by: Any = None) -> ImportRun:
     return row
 
 
+def request_cancel(run: ImportRun, by: Any = None) -> bool:
+    """Stop a waiting import at once and ask a running one to stop; what it stored stays. False when it is over already."""
+    with transaction.atomic():
+        asked = leases.ask_to_stop(run)
+        if asked:
+            AuditEntry.record("import.cancel", run, actor=by)
+    run.refresh_from_db()
+    return asked
+
+
 def work(import_run_id: int) -> ImportReport | None:
     """A worker's import: claim the row and carry it out; None when somebody else has it or it is over.
 
@@ -72,7 +82,7 @@ def work(import_run_id: int) -> ImportReport | None:
         return None
     try:
         return _perform(row, prepared, None, is_job=True)
-    except ImportProblem:
+    except (ImportProblem, leases.Cancelled):
         return None  # told on the row
 
 

@@ -18,6 +18,7 @@ from typing import Any, Self
 
 from segmentation.ml import storage
 from segmentation.ml.config import TrainingConfig
+from segmentation.ml.families import FAMILIES
 from segmentation.ml.schema import Column, Estimator, LearningError, Target
 from segmentation.ml.storage import ArtifactError
 
@@ -30,12 +31,25 @@ LIBRARIES = ("numpy", "torch", "lightgbm", "scikit-learn", "polars", "tabm", "rt
 ESTIMATORS: dict[str, tuple[str, str]] = {
     "btyd": ("segmentation.ml.btyd_estimator", "BTYDEstimator"),
     "logistic": ("segmentation.ml.classical", "LogisticEstimator"),
+    "rfm": ("segmentation.ml.rfm", "RFMEstimator"),
+    "linear_svm": ("segmentation.ml.svm", "LinearSVMEstimator"),
+    "rbf_svm": ("segmentation.ml.svm", "RBFSVMEstimator"),
+    "decision_tree": ("segmentation.ml.trees", "DecisionTreeEstimator"),
+    "random_forest": ("segmentation.ml.trees", "RandomForestEstimator"),
     "lightgbm": ("segmentation.ml.boosting", "LightGBMEstimator"),
     "mlp": ("segmentation.ml.neural", "NeuralEstimator"),
+    "clusters": ("segmentation.ml.clustering", "ClusterEstimator"),
+    "anomaly": ("segmentation.ml.anomaly", "AnomalyEstimator"),
+    "t_learner": ("segmentation.ml.effects.learners", "TLearner"),
+    "x_learner": ("segmentation.ml.effects.learners", "XLearner"),
+    "class_transformation": ("segmentation.ml.effects.learners", "ClassTransformation"),
+    "two_head": ("segmentation.ml.effects.network", "TwoHeadEstimator"),
     "blend": ("segmentation.ml.blend", "Blend"),
+    "voting": ("segmentation.ml.combine", "Voting"),
+    "stacking": ("segmentation.ml.combine", "Stacking"),
     "served": ("segmentation.ml.served", "ServedModel"),
 }
-COMBINED = ("blend", "served")
+COMBINED = ("blend", "voting", "stacking", "served")
 
 
 @dataclass(frozen=True)
@@ -74,10 +88,11 @@ def create(
     columns: Sequence[Column],
     config: TrainingConfig | None = None,
 ) -> Estimator:
-    """A new, unfitted estimator by name."""
+    """A new, unfitted estimator by name, of an estimator or of an algorithm (families.py)."""
     if name in COMBINED:
         raise LearningError(f"A {name} model is built from fitted members, not created by name.")
-    return _class(name)(targets=targets, columns=columns, config=config)
+    made = FAMILIES[name].estimator if name in FAMILIES else name
+    return _class(made)(targets=targets, columns=columns, config=config)
 
 
 def save(estimator: Estimator, directory: Path) -> Manifest:

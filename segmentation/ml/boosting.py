@@ -1,4 +1,4 @@
-"""LightGBM on the raw columns: one booster per binary or multiclass target, three per value.
+"""LightGBM on the raw columns: one booster per binary, multiclass or effect target, three per value.
 
 Value: a Tweedie booster gives the mean (ranking and totals); a booster of buying and one of the log of what
 buyers spend give the zero-inflated log-normal behind median and interval.
@@ -14,8 +14,9 @@ from typing import Any, ClassVar, Self
 import lightgbm
 import numpy as np
 
-from segmentation.ml import storage
+from segmentation.ml import imbalance, storage
 from segmentation.ml.config import TrainingConfig
+from segmentation.ml.effects.rows import WEIGHT
 from segmentation.ml.preprocessing import Preprocessor, check_columns, matrix
 from segmentation.ml.schema import (
     Column,
@@ -32,10 +33,6 @@ from segmentation.ml.ziln import ZeroInflatedLogNormal
 from segmentation.stages import stage
 
 SETTINGS: dict[str, Any] = {
-    # Half of it grows twice the trees, which predict at half the speed, and the blend is no better (docs/learning.md).
-    "learning_rate": 0.08,
-    "num_leaves": 15,
-    "min_data_in_leaf": 40,
     "feature_fraction": 0.5,
     "bagging_fraction": 0.8,
     "bagging_freq": 1,
@@ -56,20 +53,26 @@ class Task:
     objective: dict[str, Any]
     label: Callable[[np.ndarray], np.ndarray]
     rows: Callable[[np.ndarray], np.ndarray]
+    target: Target
+
+    def weights(self, labels: np.ndarray, how: str) -> np.ndarray:
+        return imbalance.row_weights(self.target, labels, how)
 
 
 def tasks_of(target: Target) -> tuple[Task, ...]:
     known: Callable[[np.ndarray], np.ndarray] = lambda labels: label_mask(target, labels)  # noqa: E731
     if target.kind == "binary":
-        return (Task(target.name, {"objective": "binary"}, _same, known),)
+        return (Task(target.name, {"objective": "binary"}, _same, known, target),)
     if target.kind == "multiclass":
         objective = {"objective": "multiclass", "num_class": len(target.classes)}
-        return (Task(target.name, objective, _same, known),)
+        return (Task(target.name, objective, _same, known, target),)
+    if target.kind == "effect":
+        return (Task(target.name, {"objective": "regression"}, _same, known, target),)
     tweedie = {"objective": "tweedie", "tweedie_variance_power": 1.5}
     return (
-        Task(f"{target.name}.mean", tweedie, _same, known),
-        Task(f"{target.name}.buys", {"objective": "binary"}, _positive, known),
-        Task(f"{target.name}.log", {"objective": "regression"}, np.log, lambda labels: labels > 0),
+        Task(f"{target.name}.mean", tweedie, _same, known, target),
+        Task(f"{target.name}.buys", {"objective": "binary"}, _positive, known, target),
+        Task(f"{target.name}.log", {"objective": "regression"}, np.log, lambda labels: labels > 0, target),
     )
 
 
@@ -95,7 +98,10 @@ class LightGBMEstimator:
         tasks = [(target, task) for target in self.targets for task in tasks_of(target)]
         for step, (target, task) in enumerate(tasks):
             report = _reporter(self.name, step, len(tasks), self.config.boosting_rounds, on_epoch_end)
-            fold = _Fold(x, train.labels[target.name]), _Fold(held_out, valid.labels[target.name])
+            fold = (
+                _Fold(x, train.labels[target.name], train.labels.get(WEIGHT)),
+                _Fold(held_out, valid.labels[target.name], valid.labels.get(WEIGHT)),
+            )
             self.boosters_[task.name] = self._boost(task, *fold, report)
         for target in self.targets:
             if target.kind == "value":
@@ -158,17 +164,30 @@ class LightGBMEstimator:
             raise LearningError(f"No training row has a usable label for {task.name}.")
         texts = [i for i, column in enumerate(self.columns) if column.kind == "categorical"]
         data = lightgbm.Dataset(
-            train.x[rows], task.label(train.labels[rows]), categorical_feature=texts, free_raw_data=True
+            train.x[rows],
+            task.label(train.labels[rows]),
+            weight=train.weighed(task.weights(train.labels, self.config.imbalance))[rows],
+            categorical_feature=texts,
+            free_raw_data=True,
         )
         checks = task.rows(valid.labels)
         patience = lightgbm.early_stopping(self.config.boosting_patience, verbose=False)
         if checks.any():
-            held_out = data.create_valid(valid.x[checks], task.label(valid.labels[checks]))
+            held_out = data.create_valid(
+                valid.x[checks], task.label(valid.labels[checks]), weight=valid.weight_of(checks)
+            )
             sets, callbacks = [held_out], [patience]
         else:
             sets, callbacks = [], []
         return lightgbm.train(
-            {**SETTINGS, **task.objective, "seed": self.config.seed},
+            {
+                **SETTINGS,
+                **task.objective,
+                "learning_rate": self.config.boosting_rate,
+                "num_leaves": self.config.boosting_leaves,
+                "min_data_in_leaf": self.config.boosting_leaf_rows,
+                "seed": self.config.seed,
+            },
             data,
             num_boost_round=self.config.boosting_rounds,
             valid_sets=sets,
@@ -198,6 +217,8 @@ class LightGBMEstimator:
             return ZeroInflatedLogNormal(buys, log, spread).prediction(
                 mean=self._raw(f"{target.name}.mean", x)
             )
+        if target.kind == "effect":
+            return TargetPrediction(mean=self._raw(target.name, x))
         probabilities = self._raw(target.name, x)
         if target.kind == "binary":
             probabilities = np.stack([1 - probabilities, probabilities], axis=1)
@@ -208,6 +229,13 @@ class LightGBMEstimator:
 class _Fold:
     x: np.ndarray
     labels: np.ndarray
+    weights: np.ndarray | None = None
+
+    def weighed(self, usual: np.ndarray) -> np.ndarray:
+        return usual if self.weights is None else usual * self.weights
+
+    def weight_of(self, rows: np.ndarray) -> np.ndarray | None:
+        return None if self.weights is None else self.weights[rows]
 
 
 def _same(labels: np.ndarray) -> np.ndarray:

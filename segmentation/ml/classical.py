@@ -8,13 +8,14 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from segmentation.ml import storage
+from segmentation.ml import imbalance, storage
 from segmentation.ml.config import TrainingConfig
 from segmentation.ml.linear import LinearClassifier, LinearValue
 from segmentation.ml.preprocessing import Encoded, Preprocessor
 from segmentation.ml.schema import (
     Column,
     EpochReport,
+    Estimator,
     Frame,
     OnEpochEnd,
     Prediction,
@@ -46,7 +47,8 @@ class LinearEstimator:
         for step, target in enumerate(self.targets, start=1):
             labels = train.labels[target.name]
             known = label_mask(target, labels)
-            self.models_[target.name] = fit_linear(target, x[known], labels[known])
+            weights = imbalance.row_weights(target, labels, self.config.imbalance)[known]
+            self.models_[target.name] = fit_linear(target, x[known], labels[known], weights)
             if on_epoch_end is not None:
                 on_epoch_end(EpochReport(estimator=self.name, epoch=step, epochs=len(self.targets)))
         return self
@@ -95,7 +97,7 @@ class LogisticEstimator(LinearEstimator):
     name: ClassVar[str] = "logistic"
 
     def prepare(self, train: Frame) -> None:
-        self.preprocessor_ = Preprocessor.fit(train.x, self.columns)
+        self.preprocessor_ = Preprocessor.fit(train.x, self.columns, self.config.preprocessing)
 
     def inputs(self, frame: Frame) -> np.ndarray:
         return one_hot(self.preprocessor_.transform(frame.x), self.preprocessor_.category_sizes)
@@ -123,11 +125,13 @@ class LogisticEstimator(LinearEstimator):
         return (*self.preprocessor_.numeric_sources, *hot)
 
 
-def fit_linear(target: Target, x: np.ndarray, labels: np.ndarray) -> LinearModel:
+def fit_linear(
+    target: Target, x: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None
+) -> LinearModel:
     with one_thread():
         if target.kind == "value":
             return LinearValue.fit(x, labels.astype(np.float64))
-        return LinearClassifier.fit(x, labels, classes=target.class_count)
+        return LinearClassifier.fit(x, labels, classes=target.class_count, weights=weights)
 
 
 def one_hot(encoded: Encoded, sizes: Sequence[int]) -> np.ndarray:
@@ -138,11 +142,11 @@ def one_hot(encoded: Encoded, sizes: Sequence[int]) -> np.ndarray:
     return np.concatenate(parts, axis=1)
 
 
-def describe(estimator: LinearEstimator) -> dict[str, Any]:
+def describe(estimator: Estimator) -> dict[str, Any]:
     return {
         "targets": [target.to_json() for target in estimator.targets],
         "columns": [column.to_json() for column in estimator.columns],
-        "config": estimator.config.to_json(),
+        "config": estimator.config.to_json(),  # type: ignore[attr-defined]
     }
 
 

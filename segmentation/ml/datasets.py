@@ -11,25 +11,38 @@ from torch import Tensor
 
 from segmentation.ml.preprocessing import Encoded
 from segmentation.ml.schema import Frame, LearningError, Target
+from segmentation.ml.sequences import Sequences
 
 
 @dataclass(frozen=True)
 class TensorRows:
-    """numeric (n, p) float32, categorical (n, c) int64, labels name -> (n,) float32 on one device."""
+    """numeric (n, p) float32, categorical (n, c) int64, labels name -> (n,) float32 on one device.
+
+    events: the arrays of ml/sequences.py, or none.
+    """
 
     numeric: Tensor
     categorical: Tensor
     labels: dict[str, Tensor]
+    events: tuple[Tensor, ...] = ()
 
     def __len__(self) -> int:
         return len(self.numeric)
 
     def take(self, index: Tensor) -> TensorRows:
         labels = {name: values[index] for name, values in self.labels.items()}
-        return TensorRows(self.numeric[index], self.categorical[index], labels)
+        events = tuple(values[index] for values in self.events)
+        return TensorRows(self.numeric[index], self.categorical[index], labels, events)
 
 
-def tensor_rows(encoded: Encoded, frame: Frame, targets: Sequence[Target], *, device: str) -> TensorRows:
+def tensor_rows(
+    encoded: Encoded,
+    frame: Frame,
+    targets: Sequence[Target],
+    *,
+    device: str,
+    events: Sequences | None = None,
+) -> TensorRows:
     absent = [target.name for target in targets if target.name not in frame.labels]
     if absent:
         raise LearningError(f"The training frame has no labels for: {', '.join(absent)}.")
@@ -38,6 +51,7 @@ def tensor_rows(encoded: Encoded, frame: Frame, targets: Sequence[Target], *, de
         numeric=torch.tensor(encoded.numeric, device=device),
         categorical=torch.tensor(encoded.categorical, device=device),
         labels={name: torch.tensor(values, device=device) for name, values in labels.items()},
+        events=() if events is None else tuple(torch.tensor(a, device=device) for a in events.arrays),
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import polars as pl
@@ -20,12 +20,18 @@ from segmentation.ml.schema import Frame, LearningError, Prediction, Target, Tar
 
 ROUNDS = 1000
 LEVELS = (0.025, 0.975)
+# Classes whose own curves are kept; each is up to 400 numbers.
+MOST_CURVES = 6
 MIN_SUBGROUP = 50
 LOWER_IS_BETTER = frozenset({"log_loss", "calibration_error", "brier", "mae", "rmse"})
-# The metric that ranks models of a kind of target, and the one shown first.
-PRIMARY = {"binary": "auc", "multiclass": "qwk", "value": "gini"}
+# The metric that ranks models of a kind of target, and the one shown first. Classes without an order are ranked by
+# how well each is told from the others (see `leading`).
+PRIMARY = {"binary": "auc", "multiclass": "qwk", "value": "gini", "effect": "qini"}
+UNORDERED = "auc"
 
 Measure = Callable[[Weights], np.ndarray]
+MEANS: tuple[Literal["macro", "weighted"], ...] = ("macro", "weighted")
+SCORES: tuple[Literal["precision", "recall", "f1"], ...] = ("precision", "recall", "f1")
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,8 @@ class Metric:
 class TargetEvaluation:
     """differences: baseline -> metric -> this prediction minus the baseline, both on the same rows.
 
-    subgroups: group -> value -> {"rows", primary metric}. Curves differ by kind: see `_curves`.
+    subgroups: group -> value -> {"rows", leading metric, "low", "high"}. Curves differ by kind: see `_curves`.
+    leading: the metric that ranks models of this target.
     """
 
     kind: str
@@ -51,10 +58,11 @@ class TargetEvaluation:
     differences: Mapping[str, Mapping[str, Metric]] = field(default_factory=dict)
     curves: Mapping[str, Any] = field(default_factory=dict)
     subgroups: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
+    leading: str = ""
 
     @property
     def primary(self) -> Metric:
-        return self.metrics[PRIMARY[self.kind]]
+        return self.metrics[self.leading or PRIMARY[self.kind]]
 
 
 @dataclass(frozen=True)
@@ -72,6 +80,11 @@ class Evaluation:
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         targets = {name: _target_from_json(values) for name, values in data["targets"].items()}
         return cls(targets=targets, rounds=data["rounds"], seed=data["seed"])
+
+
+def leading(target: Target) -> str:
+    """The metric that ranks models of this target."""
+    return UNORDERED if target.kind == "multiclass" and not target.ordered else PRIMARY[target.kind]
 
 
 def evaluate(
@@ -98,7 +111,7 @@ def with_intervals(
 ) -> dict[str, Metric]:
     """Each measure with its 95 % interval over draws of whole customers; ids (n,) say whose each row is."""
     drawn = _drawn(wanted, metrics.bootstrap_weights(ids, rounds=rounds, seed=seed))
-    return {name: _interval(values) for name, values in drawn.items()}
+    return {name: interval(values) for name, values in drawn.items()}
 
 
 def measures(target: Target, answer: TargetPrediction, labels: np.ndarray) -> dict[str, Measure]:
@@ -155,14 +168,23 @@ def _evaluate_target(
     return TargetEvaluation(
         kind=target.kind,
         rows=len(labels),
-        metrics={name: _interval(values) for name, values in own.items()},
-        baselines={b: {name: _interval(v) for name, v in values.items()} for b, values in drawn.items()},
+        metrics={name: interval(values) for name, values in own.items()},
+        baselines={b: {name: interval(v) for name, v in values.items()} for b, values in drawn.items()},
         differences={
-            baseline: {name: _interval(own[name] - values[name]) for name in own if name in values}
+            baseline: {name: interval(own[name] - values[name]) for name in own if name in values}
             for baseline, values in drawn.items()
         },
         curves=_curves(target, answer, labels),
-        subgroups=_subgroups(target, answer, labels, {n: v[known] for n, v in frame.groups.items()}),
+        subgroups=_subgroups(
+            target,
+            answer,
+            labels,
+            {n: v[known] for n, v in frame.groups.items()},
+            ids=frame.ids[known],
+            rounds=rounds,
+            seed=seed,
+        ),
+        leading=leading(target),
     )
 
 
@@ -172,7 +194,8 @@ def _drawn(measures_: Mapping[str, Measure], weights: Weights) -> dict[str, np.n
     return {name: metrics.in_chunks(measure, every) for name, measure in measures_.items()}
 
 
-def _interval(values: np.ndarray) -> Metric:
+def interval(values: np.ndarray) -> Metric:
+    """The first value, with the 95 % percentiles of the others."""
     low, high = np.quantile(values[1:], LEVELS) if len(values) > 1 else (values[0], values[0])
     return Metric(value=float(values[0]), low=float(low), high=float(high))
 
@@ -202,7 +225,21 @@ def _class_measures(target: Target, answer: TargetPrediction, labels: np.ndarray
         "qwk": partial(metrics.weighted_kappa, labels, decided, classes=classes),
         "qwk_argmax": partial(metrics.weighted_kappa, labels, plain, classes=classes),
         "log_loss": partial(metrics.log_loss, labels, answer.probabilities),
+        "auc": partial(metrics.one_against_rest, labels, answer.probabilities, of=metrics.auc),
+        "average_precision": partial(
+            metrics.one_against_rest, labels, answer.probabilities, of=metrics.average_precision
+        ),
+        # Of the likeliest class: how far "80 % certain" is from right in eight of ten.
+        "calibration_error": partial(
+            metrics.calibration_error, (plain == labels).astype(np.float64), answer.probabilities.max(axis=1)
+        ),
     }
+    for mean in MEANS:
+        for score in SCORES:
+            if f"{mean}_{score}" not in found:
+                found[f"{mean}_{score}"] = partial(
+                    metrics.class_scores, labels, decided, classes=classes, score=score, mean=mean
+                )
     return found
 
 
@@ -239,16 +276,51 @@ def _curves(target: Target, answer: TargetPrediction, labels: np.ndarray) -> dic
         if decided is None and answer.probabilities is not None:
             decided = answer.probabilities.argmax(axis=1)
         table = curves.confusion_table(labels, np.asarray(decided), classes=len(target.classes))
-        return {"confusion": table, "classes": list(target.classes)}
+        return {
+            **_class_curves(np.asarray(answer.probabilities), labels, target.classes),
+            "confusion": table,
+            "classes": list(target.classes),
+        }
     mean = np.asarray(answer.mean)
     return {"gains": curves.gains(labels, mean, mean)}
 
 
+def _class_curves(probabilities: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
+    """Of two classes those of the second; of more those of each against the others, the commonest first, and whether
+    the certainty of the likeliest is honest."""
+    if probabilities.shape[1] == 2:
+        truth, second = (labels == 1).astype(np.float64), probabilities[:, 1]
+        return {
+            "roc": curves.roc(truth, second),
+            "precision_recall": curves.precision_recall(truth, second),
+            "reliability": curves.reliability(truth, second),
+            "gains": curves.gains(truth, second, second),
+        }
+    right = (probabilities.argmax(axis=1) == labels).astype(np.float64)
+    counts = np.bincount(labels.astype(np.int64), minlength=len(names))
+    by_class = {}
+    for place in np.argsort(-counts, kind="stable")[:MOST_CURVES]:
+        if 0 < counts[place] < len(labels):
+            truth = (labels == place).astype(np.float64)
+            by_class[names[place]] = {
+                "roc": curves.roc(truth, probabilities[:, place]),
+                "precision_recall": curves.precision_recall(truth, probabilities[:, place]),
+            }
+    return {"reliability": curves.reliability(right, probabilities.max(axis=1)), "by_class": by_class}
+
+
 def _subgroups(
-    target: Target, answer: TargetPrediction, labels: np.ndarray, groups: Mapping[str, np.ndarray]
+    target: Target,
+    answer: TargetPrediction,
+    labels: np.ndarray,
+    groups: Mapping[str, np.ndarray],
+    *,
+    ids: np.ndarray,
+    rounds: int,
+    seed: int,
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """The primary metric within each value of each group that has rows enough to say anything."""
-    name = PRIMARY[target.kind]
+    """The leading metric within each value of each group that has rows enough to say anything, with its interval."""
+    name = leading(target)
     found: dict[str, dict[str, dict[str, float]]] = {}
     for group, values in groups.items():
         found[group] = {}
@@ -256,8 +328,14 @@ def _subgroups(
             rows = values.astype(str) == value
             if rows.sum() >= MIN_SUBGROUP:
                 part = answer.map(lambda array, rows=rows: array[rows])  # type: ignore[misc]
-                figure = measures(target, part, labels[rows])[name](np.ones((1, int(rows.sum()))))
-                found[group][str(value)] = {"rows": int(rows.sum()), name: float(figure[0])}
+                wanted = {name: measures(target, part, labels[rows])[name]}
+                figure = with_intervals(wanted, ids[rows], rounds=rounds, seed=seed)[name]
+                found[group][str(value)] = {
+                    "rows": int(rows.sum()),
+                    name: figure.value,
+                    "low": figure.low,
+                    "high": figure.high,
+                }
     return found
 
 
@@ -273,4 +351,5 @@ def _target_from_json(values: Mapping[str, Any]) -> TargetEvaluation:
         differences={name: table(rows) for name, rows in values["differences"].items()},
         curves=values["curves"],
         subgroups=values["subgroups"],
+        leading=values.get("leading", ""),
     )

@@ -26,18 +26,21 @@ class LinearClassifier:
     bias: np.ndarray
 
     @classmethod
-    def fit(cls, x: np.ndarray, labels: np.ndarray, *, classes: int) -> Self:
-        """Classes absent from `labels` keep a probability near 0."""
+    def fit(
+        cls, x: np.ndarray, labels: np.ndarray, *, classes: int, weights: np.ndarray | None = None
+    ) -> Self:
+        """weights: (n,) of the rows, equal if not given. Classes absent from `labels` keep a probability near 0."""
         from sklearn.linear_model import LogisticRegression
 
         centre, spread = _standard(x)
+        row_weights = weights
         weights, bias = np.zeros((x.shape[1], classes)), np.full(classes, -20.0)
         present = np.unique(labels.astype(np.int64))
         if len(present) == 1:
             bias[present] = 0.0
             return cls(centre, spread, weights, bias)
         model = LogisticRegression(C=INVERSE_RIDGE, max_iter=300, tol=1e-4)
-        model.fit((x - centre) / spread, labels.astype(np.int64))
+        model.fit((x - centre) / spread, labels.astype(np.int64), sample_weight=row_weights)
         if len(present) == 2:
             # scikit-learn keeps one row of coefficients for two classes.
             weights[:, present[1]], bias[present] = model.coef_[0], [0.0, model.intercept_[0]]

@@ -7,6 +7,7 @@ thousand bootstrap rounds are one matrix product instead of a thousand loops.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 
@@ -61,6 +62,40 @@ def macro_f1(truth: np.ndarray, decided: np.ndarray, weights: Weights, *, classe
     table = confusion(truth, decided, weights, classes=classes)
     hits = np.einsum("...ii->...i", table)
     return _ratio(2 * hits, table.sum(axis=-1) + table.sum(axis=-2)).mean(axis=-1)
+
+
+def class_scores(
+    truth: np.ndarray,
+    decided: np.ndarray,
+    weights: Weights,
+    *,
+    classes: int,
+    score: Literal["precision", "recall", "f1"],
+    mean: Literal["macro", "weighted"],
+) -> np.ndarray:
+    """Precision, recall or F1 of each class, as a plain mean or weighted by how many rows truly are of it."""
+    table = confusion(truth, decided, weights, classes=classes)
+    hits, true, named = np.einsum("...ii->...i", table), table.sum(axis=-1), table.sum(axis=-2)
+    under = {"precision": named, "recall": true, "f1": (named + true) / 2}[score]
+    found = _ratio(hits, under)
+    return found.mean(axis=-1) if mean == "macro" else _ratio((found * true).sum(axis=-1), true.sum(axis=-1))
+
+
+def one_against_rest(
+    truth: np.ndarray,
+    probabilities: np.ndarray,
+    weights: Weights,
+    *,
+    of: Callable[[np.ndarray, np.ndarray, Weights], np.ndarray],
+) -> np.ndarray:
+    """`of` (auc, average_precision) of each class against the others, averaged; of two classes that of the second.
+
+    Classes that no row has are left out.
+    """
+    classes = probabilities.shape[1]
+    wanted = [1] if classes == 2 else [k for k in range(classes) if (truth == k).any()]
+    found = [of((truth == k).astype(np.float64), probabilities[:, k], weights) for k in wanted]
+    return np.mean(found, axis=0)
 
 
 def weighted_kappa(truth: np.ndarray, decided: np.ndarray, weights: Weights, *, classes: int) -> np.ndarray:

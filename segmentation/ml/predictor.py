@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -35,12 +35,23 @@ class Predictor:
     def columns(self) -> tuple[Column, ...]:
         return self.estimator.columns
 
+    @property
+    def events_read(self) -> int:
+        """How many of a customer's newest events it wants beside the columns; 0 if none."""
+        return events_read(self.estimator)
+
     def predict(self, frame: Frame) -> Prediction:
         """Answers rounded to DECIMALS; extra columns are ignored, absent ones named in the error."""
         check_columns(frame.x, self.columns)
         with one_thread():
             prediction = self.estimator.predict(frame)
         return {name: rounded(answer) for name, answer in prediction.items()}
+
+
+def events_read(estimator: Any) -> int:
+    """The most events that the estimator, or one inside it, reads."""
+    inside = [*getattr(estimator, "members", ()), *filter(None, [getattr(estimator, "estimator", None)])]
+    return max([getattr(estimator, "events_read", 0), *(events_read(part) for part in inside)])
 
 
 def rounded(answer: TargetPrediction) -> TargetPrediction:

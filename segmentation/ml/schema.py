@@ -10,8 +10,10 @@ from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 import numpy as np
 import polars as pl
 
+from segmentation.ml.sequences import Sequences
+
 ColumnKind = Literal["numeric", "categorical"]
-TargetKind = Literal["binary", "multiclass", "value"]
+TargetKind = Literal["binary", "multiclass", "value", "effect"]
 
 
 class LearningError(Exception):
@@ -44,7 +46,8 @@ class Column:
 
 @dataclass(frozen=True)
 class Target:
-    """What is predicted. Labels: binary 0/1, multiclass the index in `classes`, value a float in major units.
+    """What is predicted. Labels: binary 0/1, multiclass the index in `classes`, value a float in major units,
+    effect a float of any sign (of a whole uplift target: see effects/rows.py).
 
     A missing label is NaN (binary, value) or a negative index (multiclass) and is never learned from.
     `ordered` classes run from low to high. `positive` says in words what label 1 means.
@@ -63,8 +66,8 @@ class Target:
 
     @property
     def class_count(self) -> int:
-        """Columns of the probabilities: 2 for binary, 0 for a value."""
-        return {"binary": 2, "multiclass": len(self.classes), "value": 0}[self.kind]
+        """Columns of the probabilities: 2 for binary, 0 for a value or an effect."""
+        return {"binary": 2, "multiclass": len(self.classes), "value": 0, "effect": 0}[self.kind]
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -99,6 +102,7 @@ class Frame:
 
     ids: (n,) int64 customers. cutoffs: (n,) datetime64[D]. x: n rows, feature columns only.
     labels: target name -> (n,). groups: subgroup name -> (n,) values, only for reports by subgroup.
+    events: the newest events of each row before its cutoff, where a learner reads them.
     """
 
     ids: np.ndarray
@@ -106,12 +110,14 @@ class Frame:
     x: pl.DataFrame
     labels: Mapping[str, np.ndarray] = field(default_factory=dict)
     groups: Mapping[str, np.ndarray] = field(default_factory=dict)
+    events: Sequences | None = None
 
     def __post_init__(self) -> None:
         rows = len(self.ids)
         sizes = {"cutoffs": len(self.cutoffs), "x": self.x.height}
         sizes |= {f"labels of {name}": len(values) for name, values in self.labels.items()}
         sizes |= {f"group {name}": len(values) for name, values in self.groups.items()}
+        sizes |= {} if self.events is None else {"events": len(self.events)}
         wrong = {name: size for name, size in sizes.items() if size != rows}
         if wrong:
             raise LearningError(f"A frame of {rows} customers has parts of another length: {wrong}.")
@@ -128,6 +134,7 @@ class Frame:
             x=self.x[positions],
             labels={name: values[positions] for name, values in self.labels.items()},
             groups={name: values[positions] for name, values in self.groups.items()},
+            events=None if self.events is None else self.events.take(positions),
         )
 
     @staticmethod
@@ -140,6 +147,7 @@ class Frame:
             x=pl.concat([frame.x for frame in frames], how="vertical"),
             labels={name: np.concatenate([f.labels[name] for f in frames]) for name in first.labels},
             groups={name: np.concatenate([f.groups[name] for f in frames]) for name in first.groups},
+            events=Sequences.concat([f.events for f in frames if f.events is not None]),
         )
 
 

@@ -73,6 +73,16 @@ def require_apart(train: Frame, test: Frame) -> None:
         )
 
 
+def require_once(frame: Frame) -> None:
+    """Raises LearningError when a customer is there twice at one cutoff: rows are balanced inside a fit, never before."""
+    twice = _keys(frame).is_duplicated().sum()
+    if twice:
+        raise LearningError(
+            f"{twice} rows stand for the same customer and day as another one. Balance classes in the training, which "
+            "does it on the rows it learns from alone. No model was stored."
+        )
+
+
 def shared_rows(train: Frame, test: Frame) -> int:
     """Test rows whose features and labels repeat a training row: many of them mean a leak.
 
@@ -88,3 +98,27 @@ def _keys(frame: Frame) -> pl.DataFrame:
 def _fingerprints(frame: Frame) -> np.ndarray:
     labelled = frame.x.with_columns(**{f"label.{name}": values for name, values in frame.labels.items()})
     return labelled.hash_rows(seed=0).to_numpy()
+
+
+def stratified_folds(labels: np.ndarray, folds: int, *, seed: int) -> list[np.ndarray]:
+    """Positions of each fold's test rows: every class in every fold in its own share, shuffled by the seed.
+
+    Those of scikit-learn's StratifiedKFold, so that anyone can repeat the split.
+    """
+    from sklearn.model_selection import StratifiedKFold
+
+    rarest = int(np.unique(labels, return_counts=True)[1].min()) if len(labels) else 0
+    if not 2 <= folds <= rarest:
+        raise LearningError(
+            f"{folds} folds need at least 2 folds and {folds} rows of every class; the rarest class has {rarest}. "
+            "Ask for fewer folds or add rows."
+        )
+    splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    return [test for _train, test in splitter.split(np.zeros(len(labels)), labels)]
+
+
+def customer_fold(ids: np.ndarray, folds: int, *, seed: int) -> np.ndarray:
+    """(n,) the fold of each row's customer, always the same one for a seed."""
+    if folds < 2:
+        raise LearningError("There are at least 2 folds. Ask for more.")
+    return np.minimum((stable_share(ids, salt=1000 + seed) * folds).astype(np.int64), folds - 1)

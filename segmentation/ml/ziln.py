@@ -13,7 +13,8 @@ from scipy.special import ndtri
 
 from segmentation.ml.schema import TargetPrediction
 
-INTERVAL = (0.1, 0.9)
+# Of customers, the share whose spend the interval is to hold.
+SHARE = 0.8
 # A float64 ends near exp(709); no purse comes close.
 MAX_EXPONENT = 700.0
 
@@ -30,7 +31,18 @@ class ZeroInflatedLogNormal:
             ceiling = np.log(largest)
         return self.positive * np.exp(np.minimum(self.mu + self.sigma**2 / 2, ceiling))
 
-    def quantile(self, level: float) -> np.ndarray:
+    def interval(self) -> tuple[np.ndarray, np.ndarray]:
+        """Ends of the 80 % interval: as much left out below as above, unless nothing at all is likely enough to be in it.
+
+        The mass at zero cannot be cut: where it is a tenth or more, both tails of a tenth would leave 90 % or more inside,
+        so the interval begins at 0 and leaves a fifth out above.
+        """
+        tail = (1.0 - SHARE) / 2
+        starts_at_nothing = 1.0 - self.positive >= tail
+        lower = np.where(starts_at_nothing, 0.0, tail)
+        return self.quantile(lower), self.quantile(lower + SHARE)
+
+    def quantile(self, level: float | np.ndarray) -> np.ndarray:
         """0 while `level` lies in the mass at zero, else the log-normal quantile of what is left of it."""
         positive = np.maximum(self.positive, 1e-12)
         rest = (level - (1.0 - positive)) / positive
@@ -39,12 +51,8 @@ class ZeroInflatedLogNormal:
         return np.where(spends, np.exp(np.minimum(self.mu + self.sigma * spread, MAX_EXPONENT)), 0.0)
 
     def prediction(self, *, mean: np.ndarray) -> TargetPrediction:
-        return TargetPrediction(
-            mean=mean,
-            median=self.quantile(0.5),
-            lower=self.quantile(INTERVAL[0]),
-            upper=self.quantile(INTERVAL[1]),
-        )
+        lower, upper = self.interval()
+        return TargetPrediction(mean=mean, median=self.quantile(0.5), lower=lower, upper=upper)
 
 
 def merge_members(positive: np.ndarray, mu: np.ndarray, sigma: np.ndarray) -> ZeroInflatedLogNormal:

@@ -20,7 +20,8 @@ class AuditEntry(models.Model):
         verbose_name=_("who"),
         null=True,
         blank=True,
-        on_delete=models.SET_NULL,
+        # Who did something stays known: such an account is switched off, not deleted.
+        on_delete=models.PROTECT,
         related_name="+",
     )
     action = models.CharField(_("what"), max_length=64)
@@ -36,6 +37,7 @@ class AuditEntry(models.Model):
             models.Index(fields=["object_type", "object_id", "id"], name="audit_by_object"),
             models.Index(fields=["object_id", "id"], name="audit_by_object_id"),
             models.Index(fields=["action", "id"], name="audit_by_action"),
+            models.Index(fields=["actor", "id"], name="audit_by_actor"),
         ]
 
     def __str__(self) -> str:
@@ -61,3 +63,17 @@ class AuditEntry(models.Model):
             object_id=str(obj.pk) if obj is not None else "",
             detail=detail,
         )
+
+
+class AuditOpening(models.Model):
+    """While it stands, within one transaction, words may leave the entries of this object (see audit_guard)."""
+
+    object_type = models.CharField(max_length=64)
+    object_id = models.CharField(max_length=64)
+
+    class Meta:
+        default_permissions = ()
+        indexes = [models.Index(fields=["object_id", "object_type"], name="audit_opening_object")]
+
+    def __str__(self) -> str:
+        return f"{self.object_type} {self.object_id}"

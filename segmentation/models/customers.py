@@ -60,6 +60,8 @@ class Customer(models.Model):
     scored_as_of = models.DateField(_("scored as of"), null=True, blank=True)
     scored_version = models.BigIntegerField(default=-1, editable=False)
     abstain_reason = models.CharField(_("why no score"), max_length=64, blank=True)
+    # When another tier took the place of an earlier one; null while the first one stands.
+    tier_changed_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     class Meta:
         verbose_name = _("customer")
@@ -67,6 +69,8 @@ class Customer(models.Model):
         permissions = [
             ("erase_customer", "Can erase a person for good"),
             ("export_customer_data", "Can hand out everything held about a person"),
+            ("merge_customer", "Can merge and split customers"),
+            ("export_customer_list", "Can take lists of customers out of the console"),
         ]
         indexes = [
             models.Index(fields=["tier", "id"], name="customer_by_tier"),
@@ -85,6 +89,11 @@ class Customer(models.Model):
                 fields=["current_offer", "id"],
                 name="customer_by_offer",
                 condition=models.Q(current_offer__isnull=False),
+            ),
+            models.Index(
+                fields=["tier_changed_at"],
+                name="customer_by_new_tier",
+                condition=models.Q(tier_changed_at__isnull=False),
             ),
         ]
         constraints = [

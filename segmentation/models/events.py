@@ -166,20 +166,104 @@ class EventItem(models.Model):
         return f"{self.quantity} × {self.product_id}"
 
 
+class EventCode(models.Model):
+    """A discount code used with an order, as the shop's system tells it; matched to offers in redemptions.py.
+
+    An empty one says that the order has none any more (normal.NO_CODES).
+    """
+
+    event = models.ForeignKey(Event, on_delete=models.CASCADE, related_name="codes", db_constraint=False)
+    code = models.CharField(_("code"), max_length=64)
+    discount_minor = models.BigIntegerField(_("discount"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("code used with an order")
+        verbose_name_plural = _("codes used with orders")
+
+    def __str__(self) -> str:
+        return self.code
+
+
+class TextModel(models.Model):
+    """What tells the sentiment and the topic of a text (segmentation/ml/text.py), fitted on texts from before `as_of` alone.
+
+    It reads texts from that day on until a later one takes over, so no reading ever knows of a later text.
+    """
+
+    as_of = models.DateField(_("reads texts from"), unique=True)
+    created_at = models.DateTimeField(_("created"), db_default=Now())
+    encoder = models.CharField(_("encoder"), max_length=64, blank=True)
+    about = models.JSONField(_("numbers"), default=dict)
+    content = models.BinaryField()
+    sha256 = models.CharField(max_length=64)
+
+    class Meta:
+        verbose_name = _("text model")
+        verbose_name_plural = _("text models")
+
+    def __str__(self) -> str:
+        return f"{self.as_of}"
+
+
 class EventText(models.Model):
-    """A customer's own words (review, ticket), sealed under the customer's key (segmentation/crypto.py)."""
+    """A customer's own words (review, ticket), sealed under the customer's key (segmentation/crypto.py).
+
+    What was read in them lies beside: it goes where they go, and is gone with them. text_hash: keyed, so that nobody
+    can try texts against it; vector: float16 of `encoder`, worked out once for equal texts. repeats: how many earlier
+    texts, of anybody, say exactly the same. read_at without text_model: it is from before the first text model.
+    """
 
     event = models.OneToOneField(
         Event, primary_key=True, on_delete=models.CASCADE, related_name="text", db_constraint=False
     )
     sealed = models.BinaryField()
+    read_at = models.DateTimeField(null=True, blank=True)
+    text_model = models.ForeignKey(
+        TextModel,
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        db_constraint=False,
+        db_index=False,
+    )
+    sentiment = models.FloatField(_("sentiment"), null=True, blank=True)
+    topic = models.PositiveSmallIntegerField(_("topic"), db_default=0, default=0)
+    repeats = models.PositiveSmallIntegerField(_("said before"), db_default=0, default=0)
+    text_hash = models.CharField(max_length=64, blank=True, db_default="", default="")
+    encoder = models.CharField(max_length=64, blank=True, db_default="", default="")
+    vector = models.BinaryField(null=True)
 
     class Meta:
         verbose_name = _("event text")
         verbose_name_plural = _("event texts")
+        indexes = [
+            models.Index(fields=["event"], condition=models.Q(read_at=None), name="text_to_read"),
+            models.Index(
+                fields=["text_hash", "repeats"],
+                condition=~models.Q(text_hash=""),
+                name="text_by_hash_and_repeats",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"text of event {self.event_id}"
+
+
+class ProductImage(models.Model):
+    """A product's picture as a vector; the picture itself stays where it is. Equal pictures are worked out once."""
+
+    product = models.OneToOneField(Product, primary_key=True, on_delete=models.CASCADE, related_name="image")
+    sha256 = models.CharField(max_length=64, db_index=True)
+    encoder = models.CharField(_("encoder"), max_length=64)
+    vector = models.BinaryField()
+
+    class Meta:
+        verbose_name = _("product image")
+        verbose_name_plural = _("product images")
+
+    def __str__(self) -> str:
+        return f"image of product {self.product_id}"
 
 
 class ImportRun(Leased):

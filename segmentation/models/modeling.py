@@ -17,6 +17,22 @@ class Target(models.Model):
         VALUE_TIER = "value_tier", _("Value tier")
         FUTURE_VALUE = "future_value", _("Future spend")
         CATEGORY = "category", _("A labelled category")
+        NEXT_ORDER = "next_order", _("Days to the next order")
+        RISK = "risk", _("Risk")
+        CLUSTERS = "clusters", _("Groups of similar customers")
+        NEXT_PRODUCTS = "next_products", _("Products bought next")
+        UPLIFT = "uplift", _("Effect of an offer")
+
+    class Promotes(models.TextChoices):
+        CLEAR_GAIN = (
+            "clear_gain",
+            _("By itself, when clearly better: the whole interval above zero and no worse calibrated"),
+        )
+        NO_LOSS = (
+            "no_loss",
+            _("By itself, when better and a loss beyond a small margin is ruled out"),
+        )
+        BY_HAND = "by_hand", _("Never by itself: a person promotes")
 
     slug = models.SlugField(_("short name"), unique=True)
     name = models.CharField(_("name"), max_length=100)
@@ -35,8 +51,40 @@ class Target(models.Model):
         on_delete=models.PROTECT,
         related_name="targets",
     )
+    # What the effect is of: a campaign's, or that of an offer in whatever campaign.
+    campaign = models.ForeignKey(
+        "segmentation.Campaign",
+        verbose_name=_("effect of the campaign"),
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="targets",
+    )
+    offer = models.ForeignKey(
+        "segmentation.Offer",
+        verbose_name=_("effect of the offer"),
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="targets",
+    )
     settings = models.JSONField(_("settings"), default=dict, blank=True)
     is_active = models.BooleanField(_("active"), default=True)
+    promotes = models.CharField(
+        _("a better version serves"),
+        max_length=16,
+        choices=Promotes,
+        default=Promotes.CLEAR_GAIN,
+        help_text=_("The first version of a target serves in any case."),
+    )
+    min_orders = models.PositiveSmallIntegerField(
+        _("orders needed for a score"),
+        default=1,
+        validators=[MinValueValidator(1)],
+        help_text=_(
+            "Customers with fewer have no score, with this as the reason. Of no effect on a category."
+        ),
+    )
 
     class Meta:
         verbose_name = _("target")
@@ -46,7 +94,12 @@ class Target(models.Model):
             models.CheckConstraint(
                 condition=~models.Q(kind="category") | models.Q(attribute__isnull=False),
                 name="category_target_names_its_attribute",
-            )
+            ),
+            models.CheckConstraint(
+                condition=~models.Q(kind="uplift")
+                | (models.Q(campaign__isnull=False) ^ models.Q(offer__isnull=False)),
+                name="uplift_target_names_its_campaign_or_offer",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -55,6 +108,12 @@ class Target(models.Model):
 
 class TrainingRun(Leased):
     """One request to train: targets, cutoffs, configuration, seed, and live progress."""
+
+    class Cause(models.TextChoices):
+        PERSON = "person", _("asked for")
+        SCHEDULE = "schedule", _("by schedule")
+        DRIFT = "drift", _("what customers do has moved")
+        OUTCOME = "outcome", _("answers did not come true")
 
     targets = models.ManyToManyField(Target, through="TrainingRunTarget", related_name="training_runs")
     preset = models.CharField(_("preset"), max_length=20, default="default")
@@ -67,6 +126,8 @@ class TrainingRun(Leased):
     requested_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
+    cause = models.CharField(_("cause"), max_length=10, choices=Cause, default=Cause.PERSON)
+    cause_note = models.TextField(_("because"), blank=True)
     device = models.CharField(_("device"), max_length=32, blank=True)
     epochs = models.JSONField(
         _("epochs"), default=list, blank=True, help_text=_("Loss and validation metrics, one entry an epoch.")
@@ -246,175 +307,3 @@ class Promotion(models.Model):
 
     def __str__(self) -> str:
         return f"{self.old_id} → {self.new_id}"
-
-
-class ScoringRun(models.Model):
-    """Classify every customer as of a day; pins context, versions and policy, and is cut into shards."""
-
-    class State(models.TextChoices):
-        RUNNING = "running", _("Running")
-        DONE = "done", _("Done")
-        FAILED = "failed", _("Failed")
-        CANCELLED = "cancelled", _("Cancelled")
-
-    as_of = models.DateField(_("as of"))
-    state = models.CharField(_("state"), max_length=10, choices=State, default=State.RUNNING)
-    # Fitted by the first worker that needs it: the web process that starts a run stays light.
-    context = models.ForeignKey(
-        "segmentation.ShopContext", null=True, blank=True, on_delete=models.PROTECT, related_name="+"
-    )
-    pinned_versions = models.JSONField(
-        _("model versions"), default=dict, help_text=_("Target slug to version id.")
-    )
-    customers = models.PositiveIntegerField(_("customers"), default=0)
-    summary = models.JSONField(_("summary"), default=dict, blank=True)
-    error = models.TextField(_("what went wrong"), blank=True)
-    requested_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
-    )
-    created_at = models.DateTimeField(_("started"), db_default=Now())
-    finished_at = models.DateTimeField(_("finished"), null=True, blank=True)
-
-    class Meta:
-        verbose_name = _("classification run")
-        verbose_name_plural = _("classification runs")
-        constraints = [
-            models.UniqueConstraint(
-                fields=["as_of"],
-                condition=models.Q(state="running"),
-                name="one_running_classification_a_date",
-            )
-        ]
-
-    def __str__(self) -> str:
-        return f"#{self.pk} ({self.as_of})"
-
-
-class ScoringShard(Leased):
-    """A range of customer ids; `cursor` is the last id whose results are committed."""
-
-    run = models.ForeignKey(ScoringRun, on_delete=models.CASCADE, related_name="shards")
-    number = models.PositiveIntegerField()
-    first_id = models.BigIntegerField()
-    last_id = models.BigIntegerField()
-    cursor = models.BigIntegerField(default=0)
-    scored = models.PositiveIntegerField(default=0)
-
-    class Meta(Leased.Meta):
-        abstract = False
-        verbose_name = _("shard")
-        verbose_name_plural = _("shards")
-        constraints = [
-            models.UniqueConstraint(fields=["run", "number"], name="shard_number_is_unique_in_its_run")
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.run_id}/{self.number}"
-
-
-class Score(models.Model):
-    """The current score of a customer for a target; values are rounded to 6 decimals.
-
-    `value`: churn, the probability; future value, the mean in major units; classes, the probability of `label`.
-    `probabilities`: little-endian float64, one a class, for class targets.
-    """
-
-    pk = models.CompositePrimaryKey("customer_id", "target_id")
-    customer = models.ForeignKey(
-        "segmentation.Customer",
-        on_delete=models.CASCADE,
-        related_name="scores",
-        db_constraint=False,
-        db_index=False,
-    )
-    target = models.ForeignKey(
-        Target, on_delete=models.CASCADE, related_name="+", db_constraint=False, db_index=False
-    )
-    version = models.ForeignKey(
-        ModelVersion, on_delete=models.PROTECT, related_name="+", db_constraint=False, db_index=False
-    )
-    as_of = models.DateField(_("as of"))
-    input_version = models.BigIntegerField(default=0)
-    value = models.FloatField(_("score"), null=True, blank=True)
-    median = models.FloatField(_("median"), null=True, blank=True)
-    lower = models.FloatField(_("from"), null=True, blank=True)
-    upper = models.FloatField(_("to"), null=True, blank=True)
-    label = models.CharField(_("class"), max_length=64, blank=True)
-    probabilities = models.BinaryField(null=True, blank=True)
-    abstain_reason = models.CharField(_("why no score"), max_length=64, blank=True)
-    reasons = models.JSONField(
-        _("reasons"), null=True, blank=True, help_text=_("Computed by a worker on request.")
-    )
-
-    class Meta:
-        verbose_name = _("score")
-        verbose_name_plural = _("scores")
-
-    def __str__(self) -> str:
-        return f"{self.customer_id}/{self.target_id}: {self.value}"
-
-
-class ScoreHistory(models.Model):
-    """Label changes and month-ends."""
-
-    pk = models.CompositePrimaryKey("customer_id", "target_id", "as_of")
-    customer = models.ForeignKey(
-        "segmentation.Customer",
-        on_delete=models.CASCADE,
-        related_name="score_history",
-        db_constraint=False,
-        db_index=False,
-    )
-    target = models.ForeignKey(
-        Target, on_delete=models.CASCADE, related_name="+", db_constraint=False, db_index=False
-    )
-    version = models.ForeignKey(
-        ModelVersion, on_delete=models.PROTECT, related_name="+", db_constraint=False, db_index=False
-    )
-    as_of = models.DateField(_("as of"))
-    value = models.FloatField(_("score"), null=True)
-    label = models.CharField(_("class"), max_length=64, blank=True)
-
-    class Meta:
-        verbose_name = _("earlier score")
-        verbose_name_plural = _("earlier scores")
-
-    def __str__(self) -> str:
-        return f"{self.customer_id}/{self.target_id} {self.as_of}: {self.value}"
-
-
-class InputSnapshot(models.Model):
-    """What decisions saw of a customer: features, scores, segments, consent, stored once an input version.
-
-    `content` is JSON whose keys are numbers of the policy's fields (segmentation/decisions/snapshots.py).
-    """
-
-    customer = models.ForeignKey(
-        "segmentation.Customer",
-        on_delete=models.CASCADE,
-        related_name="snapshots",
-        db_constraint=False,
-        db_index=False,
-    )
-    input_version = models.BigIntegerField()
-    policy = models.ForeignKey(
-        "segmentation.PolicyVersion",
-        null=True,
-        on_delete=models.PROTECT,
-        related_name="+",
-        db_constraint=False,
-        db_index=False,
-    )
-    as_of = models.DateField()
-    content = models.BinaryField()
-    created_at = models.DateTimeField(db_default=Now())
-
-    class Meta:
-        constraints = [
-            models.UniqueConstraint(
-                fields=["customer", "input_version"], name="one_snapshot_an_input_version"
-            )
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.customer_id} at {self.input_version}"

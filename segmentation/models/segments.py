@@ -5,17 +5,22 @@ from django.db import models
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
+from segmentation.models.edited import Edited
 
-class Segment(models.Model):
+
+class Segment(Edited):
     class Kind(models.TextChoices):
         RULE = "rule", _("Rule")
         MODEL = "model", _("Model")
+        LIST = "list", _("List kept by hand")
 
     slug = models.SlugField(_("short name"), unique=True)
     name = models.CharField(_("name"), max_length=100)
     description = models.TextField(_("description"), blank=True)
     kind = models.CharField(_("kind"), max_length=10, choices=Kind, default=Kind.RULE)
     is_active = models.BooleanField(_("active"), default=True)
+    # Whether there are entries by hand: without any, none are looked for.
+    has_entries = models.BooleanField(default=False, db_default=False, editable=False)
     version = models.ForeignKey(
         "segmentation.SegmentVersion",
         null=True,
@@ -47,6 +52,7 @@ class SegmentVersion(models.Model):
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
     created_at = models.DateTimeField(_("saved"), db_default=Now())
+    restores = models.PositiveIntegerField(_("restores version"), null=True, blank=True)
 
     class Meta:
         verbose_name = _("segment version")
@@ -57,6 +63,30 @@ class SegmentVersion(models.Model):
 
     def __str__(self) -> str:
         return f"v{self.number}"
+
+
+class ListEntry(models.Model):
+    """A customer put into a segment by hand, or taken out: it holds whatever the segment's rule says."""
+
+    segment = models.ForeignKey(Segment, on_delete=models.CASCADE, related_name="entries")
+    customer = models.ForeignKey(
+        "segmentation.Customer", on_delete=models.CASCADE, related_name="list_entries", db_constraint=False
+    )
+    is_member = models.BooleanField(_("is in it"), default=True)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    created_at = models.DateTimeField(_("since"), db_default=Now())
+
+    class Meta:
+        verbose_name = _("entry by hand")
+        verbose_name_plural = _("entries by hand")
+        constraints = [
+            models.UniqueConstraint(fields=["segment", "customer"], name="one_entry_a_segment_and_customer")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.customer_id} in {self.segment_id}: {self.is_member}"
 
 
 class MembershipCause(models.IntegerChoices):

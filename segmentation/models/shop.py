@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from django.core.exceptions import ValidationError
@@ -8,6 +8,8 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+
+from segmentation.models.edited import Edited
 
 # ISO 4217 currencies whose minor unit is not a hundredth.
 MINOR_DIGITS = {
@@ -44,7 +46,12 @@ class ProfilingBasis(models.TextChoices):
     CONSENT = "consent", _("Consent: only customers who agreed")
 
 
-class Shop(models.Model):
+def working_week() -> list[int]:
+    """Monday to Friday, as date.weekday() counts."""
+    return [0, 1, 2, 3, 4]
+
+
+class Shop(Edited):
     """The one shop of this installation (a single row)."""
 
     name = models.CharField(_("name"), max_length=100, default="My shop")
@@ -72,6 +79,56 @@ class Shop(models.Model):
             "A serving model that may have learned from an erased person raises an alert after that."
         ),
     )
+    approval_above_minor = models.BigIntegerField(
+        _("a second person approves budgets above"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0)],
+        help_text=_("In the smallest unit of the base currency. Empty: nobody has to."),
+    )
+    business_days = models.JSONField(_("service works on"), default=working_week, blank=True)
+    business_from = models.TimeField(_("service works from"), default=time(9))
+    business_to = models.TimeField(_("service works until"), default=time(17))
+    quiet_from = models.TimeField(
+        _("quiet from"),
+        null=True,
+        blank=True,
+        help_text=_(
+            "On the customer's clock. From here on no campaign gives anything; a campaign may be stricter."
+        ),
+    )
+    quiet_to = models.TimeField(_("quiet until"), null=True, blank=True)
+    contact_days = models.JSONField(_("campaigns give on"), default=list, blank=True)
+    classify_every_days = models.PositiveSmallIntegerField(
+        _("classify everyone every … days"),
+        default=1,
+        validators=[MinValueValidator(1), MaxValueValidator(31)],
+        help_text=_("Single customers are scored again whenever something happens, whatever stands here."),
+    )
+    classify_hour = models.PositiveSmallIntegerField(
+        _("not before this hour"),
+        default=2,
+        validators=[MaxValueValidator(23)],
+        help_text=_("Of the shop's own clock, for the classification of everyone."),
+    )
+    train_every_days = models.PositiveSmallIntegerField(
+        _("train every … days"),
+        null=True,
+        blank=True,
+        default=30,
+        validators=[MinValueValidator(1), MaxValueValidator(366)],
+        help_text=_("Only targets that a version serves already. Empty: nothing is trained by itself."),
+    )
+    train_on_alerts = models.BooleanField(
+        _("train when a serving model no longer fits"),
+        default=False,
+        help_text=_("When answers have moved, or did not come true. Without it there is an alert alone."),
+    )
+    train_pause_days = models.PositiveSmallIntegerField(
+        _("days between trainings that start by themselves"),
+        default=7,
+        validators=[MinValueValidator(1), MaxValueValidator(366)],
+    )
     frozen_on = models.DateField(
         _("treat this day as today"),
         null=True,
@@ -84,7 +141,14 @@ class Shop(models.Model):
     class Meta:
         verbose_name = _("shop")
         verbose_name_plural = _("shop")
-        constraints = [models.CheckConstraint(condition=models.Q(pk=1), name="shop_is_one_row")]
+        constraints = [
+            models.CheckConstraint(condition=models.Q(pk=1), name="shop_is_one_row"),
+            models.CheckConstraint(
+                condition=models.Q(quiet_from__isnull=True, quiet_to__isnull=True)
+                | models.Q(quiet_from__isnull=False, quiet_to__isnull=False),
+                name="quiet_hours_have_both_ends",
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.name

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from django.utils.translation import gettext as _
 
+from segmentation import promotion_diffs
 from segmentation.models import PrivacyRequest
 from segmentation.privacy import files, holders, rows, traces
 from segmentation.privacy.marks import Marks
@@ -35,6 +36,7 @@ def erase(subject: Subject, *, request: PrivacyRequest, journal: Journal) -> Non
     journal.note(_("searching stored files"))
     journal.count({"files": files.forget(Marks(subject))})
     traces.drop_choices(subject)
+    promotion_diffs.forget(subject.customers)
     traces.scrub(subject)
     _forget_answers(subject, request)
 

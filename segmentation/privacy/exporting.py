@@ -10,7 +10,7 @@ from typing import Any
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from segmentation import attributes, contacts, crypto, decisions
+from segmentation import attributes, contacts, crypto, decisions, suggested, targets
 from segmentation.batches import batches
 from segmentation.dashboard import customer_page, score_views, words
 from segmentation.features import store
@@ -25,13 +25,19 @@ from segmentation.models import (
     Event,
     EventItem,
     EventText,
+    Grant,
+    ListEntry,
     Membership,
     PastMembership,
+    PriorityOverride,
+    PriorityReview,
     Redemption,
     Score,
     ScoreHistory,
+    ScoreOverride,
     ServicePriority,
     Shop,
+    Suppression,
 )
 from segmentation.privacy import holders
 from segmentation.privacy.subjects import Subject, cluster, of_customers
@@ -57,12 +63,17 @@ def export(customer: Customer) -> Document:
         "events": list(_events(people, shop)),
         "features": list(_features(survivor, shop)),
         "scores": list(_scores(survivor, shop)),
+        "classes_set_by_staff": list(_overrides(people)),
         "earlier_scores": list(_earlier_scores(people)),
+        "suggested_products": list(_suggested(survivor)),
         "segments": list(_memberships(people)),
         "segment_history": list(_past_memberships(people)),
+        "segment_entries_by_hand": list(_list_entries(people)),
         "decisions": list(_decisions(people)),
         "service_priority": list(_priorities(people)),
+        "offers_given": list(_grants(people)),
         "offers_used": list(_redemptions(people, shop)),
+        "said_by_people": list(_said_by_people(people)),
         **{holder.name: dict(holder.export(subject)) for holder in holders.registered()},
         "who_looked": list(_audit(people)),
     }
@@ -133,10 +144,18 @@ def _events(people: Sequence[int], shop: Shop) -> Iterator[Document]:
     ids = list(own.values_list("pk", flat=True))
     for part in batches(ids, EVENTS_AT_ONCE):
         items = _items(part, shop)
-        texts = dict(EventText.objects.filter(event__in=part).values_list("event_id", "sealed"))
+        read = EventText.objects.filter(event__in=part).values_list(
+            "event_id", "sealed", "sentiment", "topic"
+        )
+        texts = {key: (sealed, sentiment, topic) for key, sealed, sentiment, topic in read}
         for event in own.filter(pk__in=part).select_related("source"):
-            text = _text(keys.get(event.customer_id, b""), texts.get(event.pk))
-            yield _event(event, items.get(event.pk, []), text, shop)
+            sealed, sentiment, topic = texts.get(event.pk, (None, None, 0))
+            text = _text(keys.get(event.customer_id, b""), sealed)
+            yield {
+                **_event(event, items.get(event.pk, []), text, shop),
+                "sentiment": sentiment,
+                "topic": topic or None,
+            }
 
 
 def _event(event: Event, items: list[Document], text: str, shop: Shop) -> Document:
@@ -220,6 +239,30 @@ def _scores(customer: Customer, shop: Shop) -> Iterator[Document]:
         }
 
 
+def _overrides(people: Sequence[int]) -> Iterator[Document]:
+    """Who of the staff it was is not the person's business."""
+    rows = ScoreOverride.objects.filter(customer__in=people).select_related("target")
+    for row in rows.order_by("pk"):
+        yield {
+            "score": row.target.name,
+            "class": row.label,
+            "because": row.reason,
+            "since": row.set_at,
+            "until": row.last_day,
+            "ended": row.ended_at,
+        }
+
+
+def _suggested(customer: Customer) -> Iterator[Document]:
+    for target, version, products in suggested.of_customer(customer.pk):
+        yield {
+            "score": target.name,
+            "meaning": targets.definition(target),
+            "products": [str(product) for product, _score in products],
+            "model_version": version.number,
+        }
+
+
 def _earlier_scores(people: Sequence[int]) -> Iterator[Document]:
     rows = ScoreHistory.objects.filter(customer__in=people).select_related("target", "version")
     for row in rows.order_by("as_of", "pk"):
@@ -250,6 +293,12 @@ def _past_memberships(people: Sequence[int]) -> Iterator[Document]:
         }
 
 
+def _list_entries(people: Sequence[int]) -> Iterator[Document]:
+    rows = ListEntry.objects.filter(customer__in=people).select_related("segment")
+    for row in rows.order_by("created_at", "pk"):
+        yield {"segment": row.segment.name, "put_in": row.is_member, "since": row.created_at}
+
+
 def _decisions(people: Sequence[int]) -> Iterator[Document]:
     rows = Decision.objects.filter(customer__in=people).select_related(
         "offer", "campaign", "policy", "snapshot"
@@ -276,11 +325,45 @@ def _priorities(people: Sequence[int]) -> Iterator[Document]:
         yield {"level": row.get_level_display(), "by_the_rule": rule, "since": row.since}
 
 
+def _grants(people: Sequence[int]) -> Iterator[Document]:
+    rows = Grant.objects.filter(customer__in=people).select_related("offer", "campaign")
+    for row in rows.order_by("pk"):
+        yield {
+            "offer": row.offer.name,
+            "campaign": row.campaign.name,
+            "given": row.granted_at,
+            "valid_until": row.valid_until,
+            "over": row.ended_at,
+            "code": row.code or None,
+        }
+
+
+def _said_by_people(people: Sequence[int]) -> Iterator[Document]:
+    """Suppressions, priorities set by hand, and reviews: with their reasons, without who of the staff it was."""
+    for row in Suppression.objects.filter(customer__in=people).order_by("pk"):
+        yield {
+            "what": _("suppressed"),
+            "channel": row.channel or None,
+            "reason": row.reason,
+            "until": row.until,
+        }
+    for one in PriorityOverride.objects.filter(customer__in=people).order_by("pk"):
+        level = one.get_level_display()
+        yield {"what": _("service priority"), "level": level, "reason": one.reason, "until": one.until}
+    for asked in PriorityReview.objects.filter(customer__in=people).select_related("rule").order_by("pk"):
+        yield {
+            "what": asked.rule.name,
+            "level": asked.get_level_display(),
+            "answer": asked.get_state_display(),
+        }
+
+
 def _redemptions(people: Sequence[int], shop: Shop) -> Iterator[Document]:
     for row in Redemption.objects.filter(customer__in=people).select_related("offer").order_by("redeemed_at"):
         yield {
             "offer": row.offer.name,
             "when": row.redeemed_at,
+            "code": row.code or None,
             "discount": _amount(row.discount_minor, shop),
         }
 

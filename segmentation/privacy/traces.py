@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 
-from segmentation import crypto
+from segmentation import audit_guard, crypto
 from segmentation.batches import batches
 from segmentation.locks import lock_customers
 from segmentation.models import (
+    Alert,
     AttributeDefinition,
     AttributeValue,
     AuditEntry,
@@ -19,6 +21,13 @@ from segmentation.models import (
 )
 from segmentation.privacy.marks import Marks
 from segmentation.privacy.subjects import Subject
+
+# An import's error may quote a line; a CRM tells by an alert whom it has deleted.
+TEXTS: tuple[tuple[QuerySet[Any], str], ...] = (
+    (ImportRun.objects.all(), "error"),
+    (PrivacyRequest.objects.all(), "reason"),
+    (Alert.objects.all(), "message"),
+)
 
 
 def drop_choices(subject: Subject) -> None:
@@ -34,26 +43,23 @@ def drop_choices(subject: Subject) -> None:
 
 
 def scrub(subject: Subject) -> None:
-    """Take the person's words out of audit details, import errors, reasons of requests, and holdout keys of others."""
+    """Take the person's words out of audit details, texts that people wrote or read, and holdout keys of others."""
     marks = Marks(subject)
     _scrub_audit(subject)
     _scrub_holdout_keys(subject)
-    # An import's error may quote a line.
-    for run in ImportRun.objects.exclude(error="").only("pk", "error"):
-        if marks.in_text(run.error):
-            ImportRun.objects.filter(pk=run.pk).update(error=marks.scrubbed(run.error))
-    for request in PrivacyRequest.objects.exclude(reason="").only("pk", "reason"):
-        if marks.in_text(request.reason):
-            PrivacyRequest.objects.filter(pk=request.pk).update(reason=marks.scrubbed(request.reason))
+    for rows, field in TEXTS:
+        for key, text in rows.exclude(**{field: ""}).values_list("pk", field):
+            if marks.in_text(text):
+                rows.filter(pk=key).update(**{field: marks.scrubbed(text)})
 
 
 def _scrub_audit(subject: Subject) -> None:
     """Entries are append-only for everybody else; here their words go and their numbers stay."""
-    entries = AuditEntry.objects.filter(
-        object_type=Customer._meta.label_lower, object_id__in=[str(key) for key in subject.customers]
-    )
-    for entry in entries.exclude(detail={}):
-        AuditEntry.objects.filter(pk=entry.pk).update(detail=numbers_of(entry.detail))
+    kind, keys = Customer._meta.label_lower, [str(key) for key in subject.customers]
+    entries = AuditEntry.objects.filter(object_type=kind, object_id__in=keys)
+    with audit_guard.opened(kind, keys):
+        for entry in entries.exclude(detail={}):
+            AuditEntry.objects.filter(pk=entry.pk).update(detail=numbers_of(entry.detail))
 
 
 def numbers_of(detail: dict[str, Any]) -> dict[str, Any]:

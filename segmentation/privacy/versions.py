@@ -10,7 +10,7 @@ from typing import Any
 from django.db.models import Min
 from django.utils.translation import gettext as _
 
-from segmentation import alerts, consents
+from segmentation import alerts, consents, targets
 from segmentation.features.days import midnight
 from segmentation.models import (
     AttributeValue,
@@ -21,7 +21,6 @@ from segmentation.models import (
     ModelVersion,
     PrivacyRequest,
     Shop,
-    Target,
     TrainingRun,
 )
 
@@ -73,7 +72,7 @@ def _labels(customer_ids: Sequence[int]) -> dict[int, datetime]:
 def _could_read(
     version: ModelVersion, received: Mapping[date, datetime], labelled: Mapping[int, datetime], shop: Shop
 ) -> bool:
-    learned = [target for target in version.targets.all() if target.kind == Target.Kind.CATEGORY]
+    learned = [target for target in version.targets.all() if targets.is_labelled(target)]
     if learned:
         firsts = [
             labelled[one.attribute_id] for one in learned if one.attribute_id and one.attribute_id in labelled

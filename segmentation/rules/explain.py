@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
+import polars as pl
+
+from segmentation.rules import periods
 from segmentation.rules.language import Condition, Kind, Node, Value
 from segmentation.rules.operators import FieldType
 from segmentation.rules.sentences import reason, sentence
@@ -87,6 +90,8 @@ def clean(condition: Condition, raw: object) -> Any:
         return bool(raw)
     if kind is FieldType.DATE:
         return _as_date(raw)
+    if kind is FieldType.TAGS:
+        return [str(tag) for tag in raw]  # type: ignore[attr-defined]
     return str(raw)
 
 
@@ -153,6 +158,20 @@ def _ago(today: date, days: float) -> date:
     return today - timedelta(days=int(days))
 
 
+def _in_period(day: date, period: str, today: date) -> bool:
+    first, last = periods.days_of(period, today)
+    return first <= day <= last
+
+
+def _comes_round(day: date, first: date, last: date) -> bool:
+    return periods.month_day(day) in periods.anniversaries(first, last)
+
+
+def _matches(text: str, pattern: str) -> bool:
+    """By the frame's own engine: a pattern means the same here as there."""
+    return bool(pl.Series([text.lower()]).str.contains(f"(?i){pattern}")[0])
+
+
 Test = Callable[[Any, Any, date], bool]
 _BETWEEN: Final[Test] = lambda actual, given, today: given[0] <= actual <= given[1]  # noqa: E731
 _ONE_OF: Final[dict[str, Test]] = {
@@ -176,6 +195,9 @@ TESTS: Final[dict[FieldType, dict[str, Test]]] = {
         "<": lambda actual, given, today: actual < given,
         "<=": lambda actual, given, today: actual <= given,
         "between": _BETWEEN,
+        "not_between": lambda actual, given, today: not given[0] <= actual <= given[1],
+        "in": lambda actual, given, today: actual in given,
+        "not_in": lambda actual, given, today: actual not in given,
     },
     FieldType.TEXT: {
         name: _ignoring_case(test)
@@ -186,6 +208,10 @@ TESTS: Final[dict[FieldType, dict[str, Test]]] = {
             "starts_with": lambda actual, given, today: actual.startswith(given),
             "ends_with": lambda actual, given, today: actual.endswith(given),
         }.items()
+    }
+    | {
+        "matches": lambda actual, given, today: _matches(actual, given),
+        "not_matches": lambda actual, given, today: not _matches(actual, given),
     },
     FieldType.CHOICE: _ONE_OF,
     FieldType.BOOLEAN: {"is": lambda actual, given, today: actual is given},
@@ -193,10 +219,28 @@ TESTS: Final[dict[FieldType, dict[str, Test]]] = {
         "on": lambda actual, given, today: actual == given,
         "before": lambda actual, given, today: actual < given,
         "after": lambda actual, given, today: actual > given,
+        "on_or_before": lambda actual, given, today: actual <= given,
+        "on_or_after": lambda actual, given, today: actual >= given,
         "between": _BETWEEN,
+        "in_period": _in_period,
+        "not_in_period": lambda actual, given, today: not _in_period(actual, given, today),
+        "anniversary_in_next_days": lambda actual, given, today: _comes_round(
+            actual, today, _ago(today, -given)
+        ),
+        "anniversary_in_last_days": lambda actual, given, today: _comes_round(
+            actual, _ago(today, given), today
+        ),
+        "anniversary_in_period": lambda actual, given, today: _comes_round(
+            actual, *periods.days_of(given, today)
+        ),
         "within_days": lambda actual, given, today: _ago(today, given) <= actual <= today,
         "older_than_days": lambda actual, given, today: actual < _ago(today, given),
         "in_next_days": lambda actual, given, today: today <= actual <= _ago(today, -given),
+    },
+    FieldType.TAGS: {
+        "any_of": lambda actual, given, today: any(tag in actual for tag in given),
+        "all_of": lambda actual, given, today: all(tag in actual for tag in given),
+        "none_of": lambda actual, given, today: not any(tag in actual for tag in given),
     },
     FieldType.SEGMENT: {
         "in": lambda actual, given, today: actual,

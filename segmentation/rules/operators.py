@@ -19,6 +19,8 @@ class FieldType(StrEnum):
     BOOLEAN = "boolean"
     DATE = "date"
     SEGMENT = "segment"
+    # Several choices at once, such as the categories of an order.
+    TAGS = "tags"
 
 
 class ValueShape(StrEnum):
@@ -29,6 +31,10 @@ class ValueShape(StrEnum):
     PAIR = "pair"
     MANY = "many"
     DAYS = "days"
+    # A name of rules/periods.py: "this_month".
+    PERIOD = "period"
+    # A regular expression of Rust's regex crate, which takes linear time whatever the pattern.
+    PATTERN = "pattern"
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,13 @@ OPERATORS: Final[dict[FieldType, tuple[Operator, ...]]] = {
             _("is from %(low)s to %(high)s"),
             _("a value from %(low)s to %(high)s"),
         ),
+        Operator(
+            "not_between",
+            ValueShape.PAIR,
+            _("is not from %(low)s to %(high)s"),
+            _("a value outside %(low)s to %(high)s"),
+        ),
+        *_ONE_OF[2:],
         *_EMPTY,
     ),
     FieldType.TEXT: (
@@ -81,6 +94,18 @@ OPERATORS: Final[dict[FieldType, tuple[Operator, ...]]] = {
             "starts_with", ValueShape.ONE, _("starts with %(value)s"), _("a text that starts with %(value)s")
         ),
         Operator("ends_with", ValueShape.ONE, _("ends with %(value)s"), _("a text that ends with %(value)s")),
+        Operator(
+            "matches",
+            ValueShape.PATTERN,
+            _("matches the pattern %(value)s"),
+            _("a text that matches %(value)s"),
+        ),
+        Operator(
+            "not_matches",
+            ValueShape.PATTERN,
+            _("does not match the pattern %(value)s"),
+            _("a text that does not match %(value)s"),
+        ),
         *_EMPTY,
     ),
     FieldType.CHOICE: (*_ONE_OF, *_EMPTY),
@@ -89,6 +114,8 @@ OPERATORS: Final[dict[FieldType, tuple[Operator, ...]]] = {
         Operator("on", ValueShape.ONE, _("is on %(value)s"), _("%(value)s")),
         Operator("before", ValueShape.ONE, _("is before %(value)s"), _("a date before %(value)s")),
         Operator("after", ValueShape.ONE, _("is after %(value)s"), _("a date after %(value)s")),
+        Operator("on_or_before", ValueShape.ONE, _("is on or before %(value)s"), _("a date up to %(value)s")),
+        Operator("on_or_after", ValueShape.ONE, _("is on or after %(value)s"), _("a date from %(value)s on")),
         Operator(
             "between", ValueShape.PAIR, _("is from %(low)s to %(high)s"), _("a date from %(low)s to %(high)s")
         ),
@@ -110,6 +137,37 @@ OPERATORS: Final[dict[FieldType, tuple[Operator, ...]]] = {
             _("is within the next %(value)s days"),
             _("a date within the next %(value)s days"),
         ),
+        Operator("in_period", ValueShape.PERIOD, _("is %(value)s"), _("a date that is %(value)s")),
+        Operator(
+            "not_in_period",
+            ValueShape.PERIOD,
+            _("is not %(value)s"),
+            _("a date that is not %(value)s"),
+        ),
+        Operator(
+            "anniversary_in_next_days",
+            ValueShape.DAYS,
+            _("comes round within the next %(value)s days"),
+            _("a birthday within the next %(value)s days"),
+        ),
+        Operator(
+            "anniversary_in_last_days",
+            ValueShape.DAYS,
+            _("came round within the last %(value)s days"),
+            _("a birthday within the last %(value)s days"),
+        ),
+        Operator(
+            "anniversary_in_period",
+            ValueShape.PERIOD,
+            _("comes round %(value)s"),
+            _("a birthday %(value)s"),
+        ),
+        *_EMPTY,
+    ),
+    FieldType.TAGS: (
+        Operator("any_of", ValueShape.MANY, _("includes any of %(value)s"), _("any of %(value)s")),
+        Operator("all_of", ValueShape.MANY, _("includes all of %(value)s"), _("all of %(value)s")),
+        Operator("none_of", ValueShape.MANY, _("includes none of %(value)s"), _("none of %(value)s")),
         *_EMPTY,
     ),
     FieldType.SEGMENT: (

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from django.utils.translation import gettext as _
 
+from segmentation.rules import events
+from segmentation.rules.events import Measure
 from segmentation.rules.language import Condition, Group, Node
 from segmentation.rules.operators import FieldType, ValueShape
+from segmentation.rules.periods import PERIODS
 from segmentation.rules.words import say
 
 
@@ -46,6 +49,10 @@ def _inner(node: Node) -> str:
 
 
 def _condition(condition: Condition) -> str:
+    query = condition.field.query
+    if query is not None and query.measure is Measure.COUNT:
+        needs = str(condition.op.needs) % _values(condition)
+        return _("%(needs)s: %(events)s") % {"needs": needs, "events": events.phrase(query)}
     label = str(condition.field.label)
     words = str(condition.op.words) % _values(condition)
     if condition.field.type is FieldType.SEGMENT:
@@ -57,6 +64,8 @@ def _values(condition: Condition) -> dict[str, str]:
     field, value = condition.field, condition.value
     if condition.op.shape is ValueShape.DAYS and isinstance(value, float):
         return {"value": str(int(value))}
+    if condition.op.shape is ValueShape.PERIOD:
+        return {"value": str(PERIODS[str(value)])}
     if condition.op.shape is ValueShape.PAIR and isinstance(value, tuple):
         return {"low": say(field, value[0]), "high": say(field, value[1])}
     if isinstance(value, tuple):

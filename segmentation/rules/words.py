@@ -25,12 +25,18 @@ def say(field: RuleField, value: object) -> str:
     if isinstance(value, bool):
         return _("yes") if value else _("no")
     if isinstance(value, datetime | date):
-        return date_format(value, "DATE_FORMAT")
+        return say_day(value)
+    if isinstance(value, list | tuple):
+        return ", ".join(_label_of(field, str(one)) for one in value) or _("nothing")
     if field.type is FieldType.NUMBER and isinstance(value, int | float):
         return say_number(value, unit=field.unit)
     if field.type is FieldType.BOOLEAN and isinstance(value, int | float):
         return _("yes") if value else _("no")
     return _label_of(field, str(value))
+
+
+def say_day(value: date) -> str:
+    return date_format(value, "DATE_FORMAT")
 
 
 def say_number(value: float, *, unit: str) -> str:
@@ -72,4 +78,9 @@ def _days(value: float) -> str:
     return plural % {"number": _trimmed(value)}
 
 
-_COUNTED: Final[dict[str, Callable[[float], str]]] = {"days": _days}
+def _times(value: float) -> str:
+    plural = ngettext("%(number)s time", "%(number)s times", 1 if value == 1 else 2)
+    return plural % {"number": _trimmed(value)}
+
+
+_COUNTED: Final[dict[str, Callable[[float], str]]] = {"days": _days, "events": _times}

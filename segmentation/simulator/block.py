@@ -9,7 +9,7 @@ import polars as pl
 
 from segmentation.kinds import EventKind
 
-from . import aftermath, baskets, browsing, guests, orders, people, population, truth
+from . import aftermath, baskets, browsing, campaign, guests, people, responses, truth
 from . import parameters as p
 from .catalogue import Catalogue
 from .clock import SECONDS_A_DAY, Clock
@@ -26,6 +26,9 @@ class Block:
     customers: pl.DataFrame
     truth: pl.DataFrame
     future: pl.DataFrame
+    responses: pl.DataFrame
+    campaign: pl.DataFrame | None
+    campaign_events: pl.DataFrame | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,15 +50,8 @@ def simulate_block(config: SimulationConfig, number: int, *, clock: Clock, catal
     """
     shop = _Shop(config, clock, catalogue, number)
     size = min(BLOCK, config.customers - number * BLOCK)
-    folk = population.draw(shop.stream(Stream.PROFILE), clock)
-    bought = orders.draw(shop.stream(Stream.ORDERS), folk, clock)
-    lines = baskets.draw(
-        shop.stream(Stream.BASKETS),
-        tastes=folk.tastes,
-        owner=bought.owner,
-        time=bought.time,
-        catalogue=catalogue,
-    )
+    crowd = campaign.people_of(config, number, clock=clock, goods=catalogue)
+    folk, bought, lines = crowd.folk, crowd.bought, crowd.lines
     labels = _labels(shop)
     scale = 10**config.decimals
     contacts = people.customers_frame(
@@ -71,12 +67,36 @@ def simulate_block(config: SimulationConfig, number: int, *, clock: Clock, catal
     future = truth.future_frame(
         ids=labels.customer, orders=bought, lines=lines, clock=clock, currency=config.currency, scale=scale
     )
+    played, happened = _campaign(shop, crowd, labels, size) if config.campaign else (None, None)
     return Block(
         events=_events(shop, folk, bought, lines, labels=labels, size=size),
         customers=contacts.head(size),
         truth=facts.head(size),
-        future=future.filter(pl.col("customer_id").is_in(labels.customer[:size].implode())),
+        future=_of(future, labels, size),
+        responses=_of(responses.frame(crowd.responses, ids=crowd.ids, scale=scale), labels, size),
+        campaign=played,
+        campaign_events=happened,
     )
+
+
+def _campaign(
+    shop: _Shop, crowd: campaign.People, labels: Labels, size: int
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Its log, and the events of its window."""
+    played = campaign.play_block(crowd, size, shop.stream(Stream.CAMPAIGN))
+    events = to_frame(
+        played.events,
+        labels=labels,
+        catalogue=shop.catalogue,
+        clock=shop.clock,
+        currency=shop.config.currency,
+        decimals=shop.config.decimals,
+    )
+    return played.log, events.with_columns(campaign.event_ids())
+
+
+def _of(frame: pl.DataFrame, labels: Labels, size: int) -> pl.DataFrame:
+    return frame.filter(pl.col("customer_id").is_in(labels.customer[:size].implode()))
 
 
 def _events(

@@ -28,6 +28,7 @@ class SimulationConfig:
 
     `end` is exclusive: the files hold events from `months` calendar months before midnight UTC of
     `end` up to, and not including, that midnight. The 90 days after it go to `future.parquet`.
+    campaign: whether one is played on that day.
     """
 
     customers: int
@@ -36,6 +37,7 @@ class SimulationConfig:
     end: date
     currency: str = "GBP"
     sequence_signal: bool = True
+    campaign: bool = False
 
     def __post_init__(self) -> None:
         _require_between("customers", self.customers, 1, MAX_CUSTOMERS)

@@ -15,6 +15,7 @@ import polars as pl
 from django.utils.translation import gettext as _
 
 from . import catalogue as catalogues
+from . import offers
 from . import parameters as p
 from .block import Block, simulate_block
 from .clock import Clock
@@ -22,7 +23,7 @@ from .config import HORIZON_DAYS, SimulationConfig, SimulationError
 from .streams import BLOCK
 from .writer import ShopFiles
 
-MODEL_VERSION = 1
+MODEL_VERSION = 2
 MANIFEST = "manifest.json"
 
 OnProgress = Callable[[int, int], None]  # (customers done, customers in all)
@@ -37,6 +38,7 @@ class SimulationReport:
     customers: Path
     truth: Path
     future: Path
+    responses: Path
     manifest: Path
     customer_count: int
     event_lines: int
@@ -47,6 +49,8 @@ class SimulationReport:
     churn_share: float | None  # of those who ordered in the year before the end: no order in 90 days
     one_time_share: float | None  # of those who ordered in the window: exactly once
     seconds: float
+    campaign: Path | None = None
+    campaign_events: Path | None = None
 
 
 @dataclass
@@ -77,7 +81,7 @@ class _Totals:
 def simulate(
     config: SimulationConfig, out_dir: str | os.PathLike[str], on_progress: OnProgress | None = None
 ) -> SimulationReport:
-    """Write events, customers, truth, future (Parquet) and a manifest (JSON) to `out_dir`.
+    """Write the Parquet files (docs/simulator.md has the list) and a manifest (JSON) to `out_dir`.
 
     Memory does not grow with the number of customers. Existing files are replaced only once all new ones
     are complete. Raises SimulationError when the folder cannot be written.
@@ -88,7 +92,7 @@ def simulate(
     catalogue = catalogues.build(config, clock)
     totals = _Totals()
     try:
-        with ShopFiles(folder) as files:
+        with ShopFiles(folder, campaign=config.campaign) as files:
             for number in range(-(-config.customers // BLOCK)):
                 block = simulate_block(config, number, clock=clock, catalogue=catalogue)
                 _append(files, block)
@@ -115,6 +119,10 @@ def _append(files: ShopFiles, block: Block) -> None:
     files.append("customers", block.customers)
     files.append("truth", block.truth)
     files.append("future", block.future)
+    files.append("responses", block.responses)
+    if block.campaign is not None and block.campaign_events is not None:
+        files.append("campaign", block.campaign)
+        files.append("campaign_events", block.campaign_events)
 
 
 def _report(
@@ -150,6 +158,7 @@ def _manifest(config: SimulationConfig, report: SimulationReport) -> dict[str, A
             "horizon_days": HORIZON_DAYS,
             "currency": config.currency,
             "sequence_signal": config.sequence_signal,
+            "campaign": config.campaign,
             "block": BLOCK,
         },
         "counts": {
@@ -177,4 +186,4 @@ def _parameters() -> dict[str, Any]:
     }
     numbers = {name.lower(): value for name, value in vars(p).items() if isinstance(value, float)}
     levels = {name: {level: asdict(what) for level, what in table.items()} for name, table in tables.items()}
-    return {"base": asdict(p.BASE), "levels": levels, **numbers}
+    return {"base": asdict(p.BASE), "levels": levels, **numbers, "responses": offers.described()}

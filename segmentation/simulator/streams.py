@@ -24,6 +24,8 @@ class Stream(IntEnum):
     PEOPLE = 7
     GUESTS = 8
     DEVICES = 9
+    RESPONSES = 10
+    CAMPAIGN = 11
 
 
 def generator(seed: int, stream: Stream, block: int = 0) -> np.random.Generator:

@@ -16,11 +16,13 @@ const TwCharts = (() => {
     const axis = (given = {}) => ({
       ...given,
       grid: { color: css("line") },
-      ticks: { color: css("quiet"), ...(config.percent ? { callback: percent } : {}) },
+      ticks: { color: css("quiet"), ...(whole ? { precision: 0 } : {}), ...(config.percent ? { callback: percent } : {}) },
       title: { color: css("quiet"), ...(given.title || {}) },
     });
     const given = config.options || {};
     const scales = given.scales || {};
+    /* Of customers there are no halves: counts have whole numbers at the axis. */
+    const whole = config.data.datasets.every((set) => set.data.every((value) => Number.isInteger(value))) && !config.percent;
     const many = config.data.datasets.length > 1;
     return {
       ...given,

@@ -14,16 +14,7 @@
     return configuration;
   }
 
-  function element(tag, attributes = {}, ...children) {
-    const made = document.createElement(tag);
-    for (const [name, value] of Object.entries(attributes)) {
-      if (name === "on") for (const [event, handler] of Object.entries(value)) made.addEventListener(event, handler);
-      else if (name in made && typeof value === "boolean") made[name] = value;
-      else if (value !== undefined && value !== null) made.setAttribute(name, value);
-    }
-    made.append(...children.filter((child) => child !== null && child !== undefined));
-    return made;
-  }
+  const { element } = TwRule;
 
   const kindOf = (node) => KINDS.find((kind) => Array.isArray(node[kind]));
   const isScaled = (field) => field.unit === "probability" || field.unit === "share";
@@ -41,8 +32,10 @@
       this.problem = root.dataset.errorMessage
         ? { path: root.dataset.errorPath, message: root.dataset.errorMessage }
         : null;
+      this.textPanel = TwRule.textPanel(this);
       this.node = this.read();
       this.render();
+      TwRule.testView(this);
       this.segmentSelect()?.addEventListener("change", () => this.preview());
       this.preview();
     }
@@ -146,7 +139,7 @@
     }
 
     words(child) {
-      return kindOf(child) ? this.t(kindOf(child)) : this.fields.get(child.field)?.label || child.field || "";
+      return kindOf(child) ? this.t(kindOf(child)) : TwRule.fieldOf(this, child)?.label || child.field || "";
     }
 
     freshCondition() {
@@ -165,11 +158,12 @@
 
     blank(field, operator) {
       const one = { number: 1, boolean: true, choice: field.choices[0]?.value ?? "", date: new Date().toISOString().slice(0, 10) }[field.type] ?? "";
-      return { one, pair: [one, one], many: field.choices.length ? [one] : [], days: 30 }[operator.shape];
+      const many = field.choices.length ? [field.choices[0].value] : field.type === "number" ? [one] : [];
+      return { one, pair: [one, one], many, days: 30, period: "this_month", pattern: "" }[operator.shape];
     }
 
     conditionView(condition, path, remove) {
-      const field = this.fields.get(condition.field);
+      const field = TwRule.fieldOf(this, condition);
       const operators = field ? this.config.operators[field.type] : [];
       const operator = operators.find((candidate) => candidate.name === condition.op);
       const op = element("select", { "data-role": "op", "data-key": `${path}:op`, "aria-label": this.t("operator"), on: { change: (event) => {
@@ -178,8 +172,9 @@
       } } }, ...operators.map((one) => this.option(one.name, one.label, one === operator)));
       return element(
         "div",
-        { class: "tw-row", "data-path": path },
+        { class: condition.event ? "tw-row tw-asks-event" : "tw-row", "data-path": path },
         this.fieldSelect(condition, path),
+        condition.event ? TwRule.eventView(this, condition.event, path) : null,
         field ? op : null,
         ...(field && operator ? this.valueInputs(condition, field, operator, path) : []),
         remove
@@ -192,15 +187,31 @@
         if (!groups.has(field.group)) groups.set(field.group, element("optgroup", { label: field.group }));
         groups.get(field.group).append(this.option(field.name, field.label, field.name === condition.field));
       }
-      const unknown = this.fields.has(condition.field) ? [] : [this.option(condition.field, condition.field, true)];
+      const measures = this.config.events.measures.map((one) => this.option(TwRule.PREFIX + one.name, one.label, Boolean(condition.event) && (condition.event.measure || "count") === one.name));
+      groups.set(TwRule.PREFIX, element("optgroup", { label: this.config.events.group }, ...measures));
+      const unknown = condition.event || this.fields.has(condition.field) ? [] : [this.option(condition.field, condition.field, true)];
       return element("select", { "data-role": "field", "data-key": `${path}:field`, "aria-label": this.t("field"), on: { change: (event) => {
-        const field = this.fields.get(event.target.value);
+        const field = this.choose(condition, event.target.value);
         if (!field) return;
-        condition.field = field.name;
         const same = this.config.operators[field.type].find((candidate) => candidate.name === condition.op);
         this.withOperator(condition, field, (same || this.config.operators[field.type][0]).name);
         this.changed({ structure: true });
       } } }, ...unknown, ...groups.values());
+    }
+
+    /** Make the condition ask about a field, or about events; returns what it asks about now. */
+    choose(condition, name) {
+      if (!name.startsWith(TwRule.PREFIX)) {
+        if (!this.fields.has(name)) return undefined;
+        delete condition.event;
+        condition.field = name;
+        return this.fields.get(name);
+      }
+      delete condition.field;
+      const { measure: _before, ...event } = condition.event || { kind: ["order_placed"], within_days: 30 };
+      const measure = name.slice(TwRule.PREFIX.length);
+      condition.event = measure === "count" ? event : { ...event, measure };
+      return TwRule.fieldOf(this, condition);
     }
 
     option(value, label, selected) {
@@ -221,6 +232,10 @@
             this.oneInput(field, condition.value[end], (value) => { condition.value[end] = value; this.changed(); }, `${key}[${end}]`),
             end ? this.unit(field) : null,
           ]);
+        case "period":
+          return [this.select(this.config.periods.map((one) => [one.value, one.label]), condition.value, set, key)];
+        case "pattern":
+          return [this.oneInput({ type: "text", choices: [] }, condition.value, set, key)];
         case "many":
           return [this.manyInput(field, condition.value, set, key)];
         default:
@@ -264,7 +279,7 @@
         } }, ...field.choices.map((choice) => this.option(choice.value, choice.label, (values || []).includes(choice.value))));
       }
       return element("input", { type: "text", value: (values || []).join(", "), placeholder: this.t("comma"), "data-key": key, "aria-label": this.t("values"), on: {
-        input: (event) => set(event.target.value.split(",").map((part) => part.trim()).filter(Boolean)),
+        input: (event) => set(event.target.value.split(",").map((part) => part.trim()).filter(Boolean).map((part) => (field.type === "number" && !Number.isNaN(Number(part)) ? Number(part) : part))),
       } });
     }
 
@@ -279,53 +294,78 @@
       place.append(element("p", { class: "tw-node-error", role: "alert" }, message));
     }
 
-    async preview() {
-      if (!this.reach) return;
-      const segment = this.segmentSelect()?.value || null;
-      if (this.node === null && !segment) {
-        this.reach.replaceChildren(this.t("nothing_to_preview"));
-        return;
-      }
-      const asked = (this.asked = (this.asked || 0) + 1);
-      this.reach.setAttribute("aria-busy", "true");
-      let answer;
+    /** What the server is asked about: the tree as it is, and the segment of the same form. */
+    draft() { return { rule: this.node, segment: this.segmentSelect()?.value || null }; }
+
+    async ask(question, signal) {
       try {
         const response = await fetch(this.root.dataset.previewUrl, {
           method: "POST",
           credentials: "same-origin",
           headers: { "Content-Type": "application/json", "X-CSRFToken": document.querySelector("input[name=csrfmiddlewaretoken]").value },
-          body: JSON.stringify({ rule: this.node, segment }),
+          body: JSON.stringify(question),
+          signal,
         });
-        answer = await response.json();
-      } catch {
-        answer = { problem: { path: "", message: this.t("no_preview") } };
-      }
-      if (asked !== this.asked) return;
-      this.reach.removeAttribute("aria-busy");
-      this.clearErrors();
-      if (answer.problem) {
-        this.problem = answer.problem;
-        this.showProblem();
-        this.reach.replaceChildren(this.t("fix_first"));
-      } else {
-        this.showReach(answer);
+        return await response.json();
+      } catch (error) {
+        return error.name === "AbortError" ? null : { problem: { path: "", message: this.t("no_preview") } };
       }
     }
 
-    showReach(answer) {
-      const most = Math.max(1, ...answer.tiers.map((tier) => tier.count));
-      const bars = answer.tiers.flatMap((tier) => [
-        element("span", {}, tier.label),
-        element("div", { style: `width:${(100 * tier.count) / most}%`, "aria-hidden": "true" }),
-        element("span", { class: "tw-number" }, tier.shown),
-      ]);
-      const sample = answer.sample.flatMap((customer, index) => [index ? ", " : "", element("a", { href: customer.url, class: "tw-link", target: "_blank", rel: "noopener" }, customer.reference)]);
-      this.reach.replaceChildren(
-        element("div", { class: "tw-figure", "data-reach": "count" }, answer.count),
-        element("div", { class: "tw-hint" }, answer.sentence),
-        bars.length ? element("div", { class: "tw-reach-bars" }, ...bars) : "",
-        sample.length ? element("div", { class: "tw-hint" }, `${this.t("for_example")} `, ...sample) : ""
-      );
+    /** A rule that came from its text. */
+    take(rule) {
+      this.node = rule === null ? null : kindOf(rule) ? rule : { all: [rule] };
+      this.problem = null;
+      this.textarea.value = rule === null ? "" : JSON.stringify(rule);
+      this.textarea.dispatchEvent(new Event("change", { bubbles: true }));
+      this.render();
+    }
+
+    /** First a quick look; when that was a sample, everybody is counted afterwards. */
+    async preview() {
+      if (!this.reach) return;
+      this.going?.abort();
+      const draft = this.draft();
+      if (draft.rule === null && !draft.segment) {
+        this.reach.replaceChildren(this.t("nothing_to_preview"));
+        this.textPanel.show({});
+        return;
+      }
+      const going = (this.going = new AbortController());
+      this.reach.setAttribute("aria-busy", "true");
+      const answer = await this.ask(draft, going.signal);
+      if (answer === null || going !== this.going) return;
+      this.clearErrors();
+      if (answer.problem) {
+        this.reach.removeAttribute("aria-busy");
+        this.problem = answer.problem;
+        this.showProblem();
+        this.reach.replaceChildren(this.t("fix_first"));
+        return;
+      }
+      this.textPanel.show(answer);
+      await this.show(answer, going);
+    }
+
+    /** Everybody counted: by this request, or by a worker that is asked until it has. Null when the draft has moved on. */
+    async exact(going) {
+      for (let wait = 500; ; wait = Math.min(wait * 1.5, 5000)) {
+        const answer = await this.ask({ ...this.draft(), exact: true }, going.signal);
+        if (answer === null || going !== this.going || !answer.waiting) return answer;
+        await new Promise((done) => setTimeout(done, wait));
+        if (going !== this.going || !this.root.isConnected) return null;
+      }
+    }
+
+    async show(answer, going = (this.going = new AbortController())) {
+      TwRule.reachView(this, answer);
+      TwRule.besideView(this, answer);
+      if (!answer.final) {
+        const exact = await this.exact(going);
+        if (exact === null || going !== this.going) return;
+        if (!exact.problem) TwRule.reachView(this, exact);
+      }
+      this.reach.removeAttribute("aria-busy");
     }
   }
 

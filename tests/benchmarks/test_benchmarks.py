@@ -5,19 +5,25 @@ from __future__ import annotations
 import pytest
 from django.db import connection
 
-from benchmarks import copies, floor, growth, rules, segments
+from benchmarks import campaigns, copies, decision_worker, floor, growth, rules, segments
 from segmentation import contacts, scoring_runs, starter, stored_frames
 from segmentation.features import store
 from segmentation.models import (
+    Campaign,
     ContactData,
     Customer,
     CustomerFeatures,
     CustomerIdentity,
+    Decision,
     Event,
+    Grant,
+    InputSnapshot,
     Membership,
     Score,
     Segment,
+    ServicePriority,
     Shop,
+    Usage,
 )
 from tests.segmentation.admin import world
 
@@ -108,3 +114,27 @@ def sizes():
             cursor.execute(f'SELECT count(*) FROM "{table}"')
             counted[table] = cursor.fetchone()[0]
     return counted
+
+
+def test_deciding_from_what_is_stored_comes_to_what_a_run_decides(champion):
+    starter.install()
+    rules.install()
+    campaigns.install(30)
+    # The same whatever the hour of the test.
+    Campaign.objects.update(hours_from=None, hours_to=None)
+    classify()
+    by_run = decided()
+    assert len({verdicts for *_who, verdicts in by_run}) > 3
+    for model in (Decision, InputSnapshot, Grant, ServicePriority):
+        model.objects.all().delete()
+    Usage.objects.update(given=0, spent_minor=0)
+    everybody = [ids for part in stored_frames.chunks() for ids in part]
+    assert decision_worker.decide(everybody) == len(everybody)
+    assert decided() == by_run
+
+
+def decided():
+    rows = Decision.objects.order_by("customer").values_list(
+        "customer", "campaign", "offer", "priority", "verdicts"
+    )
+    return [(*row[:-1], bytes(row[-1])) for row in rows]

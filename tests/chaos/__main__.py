@@ -8,6 +8,7 @@ the cell goes on with a new one. A later run with the same `--out` adds its tria
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import shutil
 import signal
@@ -23,6 +24,7 @@ from typing import Any
 
 from tests.chaos import report, trials
 from tests.chaos.faults import FAULTS, faults_of
+from tests.chaos.points import POINTS
 from tests.chaos.servers import Unavailable
 from tests.chaos.stack import CELLS, Options, Stack, Template
 
@@ -41,6 +43,7 @@ class Campaign:
     report: report.Report
     random: Random
     faults: list[str]
+    times: float
     with_disk: bool
     folder: Path  # for what is made once and copied
     bad: int = 0
@@ -123,15 +126,19 @@ class Campaign:
         Among those tried as often, the order asked for, or chance.
         """
         known = [fault for fault in self.faults or faults_of(stack) if fault in faults_of(stack)]
-        while known:
+        while True:
             tried = {fault: self.report.tried(stack.cell, fault) for fault in known}
+            if min(tried.values(), default=self.times) >= self.times:
+                return
             rank = {
                 fault: number if self.faults else self.random.random() for number, fault in enumerate(known)
             }
             fault = min(known, key=lambda name: (tried[name], rank[name]))
             turn = known.index(fault) + tried[fault]
             run = "classification" if fault == "join_and_leave" else RUNS[turn % len(RUNS)]
-            yield [run, MESSAGES[turn % len(MESSAGES)]], fault
+            messages = MESSAGES[turn % len(MESSAGES)]
+            # Whoever is killed at a point had a message in hand, and is killed again and again.
+            yield [messages] if fault in POINTS else [run, messages], fault
 
 
 def main() -> int:
@@ -145,6 +152,7 @@ def main() -> int:
             report.Report(options.out, fresh=options.fresh),
             Random(options.seed),
             options.faults,
+            times=options.times,
             with_disk=not options.no_disk and os.getuid() == 0,
             folder=Path(folder),
         )
@@ -161,6 +169,7 @@ def _arguments() -> argparse.Namespace:
     arguments.add_argument("--minutes", type=float, default=60.0, help="for all cells together")
     arguments.add_argument("--cells", nargs="+", default=CELLS, choices=CELLS)
     arguments.add_argument("--faults", nargs="+", default=[], choices=list(FAULTS), help="only these")
+    arguments.add_argument("--times", type=float, default=math.inf, help="until each was tried so often")
     arguments.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "big"))
     arguments.add_argument("--out", type=Path, default=Path("var/chaos.json"), help="adds to what is there")
     arguments.add_argument("--fresh", action="store_true", help="forget what --out holds")

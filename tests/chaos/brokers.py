@@ -16,22 +16,24 @@ from tests.chaos.processes import START_SECONDS, Process, answers, free_port, wa
 from tests.chaos.proxy import Proxy
 from tests.chaos.servers import Database, Unavailable
 
-QUEUES = ("inbound", "score", "train", "outbound", "default")
+QUEUES = ("inbound", "score", "insight", "train", "outbound", "default")
 RABBITMQ_SCRIPTS = (Path("/usr/lib/rabbitmq/bin"), Path("/opt/rabbitmq/sbin"))
 
 
 class Broker(Protocol):
-    """`url` is where the product finds it. A broker that is the database itself has no faults of its own."""
+    """`url` is where the product finds it, `network` what lies between.
+
+    A broker that is the database itself has no faults of its own, and no network.
+    """
 
     url: str
+    network: Proxy
 
     def kill(self) -> None: ...
 
     def pause(self) -> None: ...
 
     def restore(self) -> None: ...
-
-    def half_open(self) -> None: ...
 
     def empty(self) -> None: ...
 
@@ -42,6 +44,7 @@ class Embedded:
     """The product's own table of messages."""
 
     url = "embedded://"
+    network: Proxy
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -49,7 +52,7 @@ class Embedded:
     def kill(self) -> None:
         """It lives and dies with the database."""
 
-    pause = restore = half_open = stop = kill
+    pause = restore = stop = kill
 
     def empty(self) -> None:
         self._database.execute("DELETE FROM workers_queuedmessage")
@@ -67,27 +70,24 @@ class RabbitMQ:
     def _through_proxy(self, prefix: str, port: int, *, user: str = "guest:guest") -> None:
         self._prefix = prefix
         self._direct = f"amqp://{user}@127.0.0.1:{port}//"
-        self._proxy = Proxy(port)
-        self.url = f"amqp://{user}@127.0.0.1:{self._proxy.port}//"
+        self.network = Proxy(port)
+        self.url = f"amqp://{user}@127.0.0.1:{self.network.port}//"
 
     def kill(self) -> None:
-        self._proxy.cut()
+        self.network.cut()
 
     def pause(self) -> None:
-        self._proxy.cut()
+        self.network.cut()
 
     def restore(self) -> None:
-        self._proxy.restore()
-
-    def half_open(self) -> None:
-        self._proxy.swallow()
+        self.network.restore()
 
     def empty(self) -> None:
         self._each_queue(lambda channel, name: channel.queue_purge(name))
 
     def stop(self) -> None:
         self._each_queue(lambda channel, name: channel.queue_delete(name))
-        self._proxy.close()
+        self.network.close()
 
     def _each_queue(self, action: Any) -> None:
         from kombu import Connection
@@ -177,7 +177,7 @@ class OwnRabbitMQ(RabbitMQ):
         return False
 
     def stop(self) -> None:
-        self._proxy.close()
+        self.network.close()
         for process in (self._node, self._names):
             if process.alive:
                 process.kill()
@@ -199,8 +199,8 @@ class Redis:
              "--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction"],
             log=folder / "redis.log", environment={},
         )  # fmt: skip
-        self._proxy = Proxy(self.port)
-        self.url = f"redis://127.0.0.1:{self._proxy.port}/0"
+        self.network = Proxy(self.port)
+        self.url = f"redis://127.0.0.1:{self.network.port}/0"
         self.restore()
 
     def kill(self) -> None:
@@ -215,9 +215,18 @@ class Redis:
         else:
             self._process.start()
         wait_for(lambda: answers(self.port), seconds=START_SECONDS, what="Redis answers")
+        self._limit_memory(0)
 
-    def half_open(self) -> None:
-        self._proxy.swallow()
+    def fill(self) -> None:
+        """Its memory is all in use: it refuses what needs more, until `restore`."""
+        self._limit_memory(1)
+
+    def _limit_memory(self, most: int) -> None:
+        """most: bytes; 0 is as much as there is."""
+        import redis
+
+        with redis.Redis(port=self.port, retry_on_error=[redis.BusyLoadingError]) as client:
+            client.config_set("maxmemory", most)
 
     def empty(self) -> None:
         import redis
@@ -226,6 +235,6 @@ class Redis:
             client.flushall()
 
     def stop(self) -> None:
-        self._proxy.close()
+        self.network.close()
         if self._process.alive:
             self._process.kill()

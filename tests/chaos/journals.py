@@ -17,6 +17,8 @@ from pathlib import Path
 from threading import Lock, Thread
 from typing import Any
 
+from tests.chaos.door import Answer
+
 
 class Journal:
     """Lines of JSON, each on disk when `write` returns."""
@@ -61,21 +63,32 @@ class Order:
 
 
 class Shop:
-    """The sender: signs by the published scheme (not by the product's code), retries until accepted, then journals."""
+    """The sender: signs by the published scheme (not by the product's code), retries until accepted, then journals.
+
+    answers: everything it was told, in order.
+    """
 
     def __init__(self, url: str, secret: str, journal: Journal) -> None:
         self._url, self.secret, self._journal = url, secret, journal
         self._key = base64.b64decode(secret.removeprefix("whsec_"))
+        self.answers: list[Answer] = []
 
     def tell(self, order: Order, *, patience: float = 240.0) -> None:
         """Post until the product answers 2xx, as a shop does; only then it counts as accepted."""
         deadline = time.monotonic() + patience
-        while not self._post(order):
+        while not self._ask(order).is_accepted:
             assert time.monotonic() < deadline, f"{order.message_id} was not accepted in {patience:.0f} s"
             time.sleep(0.25)
         self._journal.write({**asdict(order), "accepted": time.time()})
 
-    def _post(self, order: Order) -> bool:
+    def _ask(self, order: Order) -> Answer:
+        asked = time.monotonic()
+        status, may_return = self._post(order)
+        self.answers.append(Answer(status, time.monotonic() - asked, may_return))
+        return self.answers[-1]
+
+    def _post(self, order: Order) -> tuple[int, bool]:
+        """Status, 0 where nobody answered, and whether it says when to come back."""
         body = json.dumps(_envelope(order)).encode()
         now = str(int(time.time()))
         signed = f"{order.message_id}.{now}.".encode() + body
@@ -86,13 +99,13 @@ class Shop:
         })  # fmt: skip
         try:
             with urllib.request.urlopen(request, timeout=10) as answer:
-                return 200 <= answer.status < 300
+                return answer.status, False
         except urllib.error.HTTPError as error:
             if error.code not in {429, 500, 502, 503, 504}:
                 raise AssertionError(f"{order.message_id} was refused with {error.code}") from error
-            return False
+            return error.code, "Retry-After" in error.headers
         except OSError:
-            return False
+            return 0, False
 
 
 def _envelope(order: Order) -> dict[str, Any]:

@@ -29,14 +29,16 @@ class Oracle:
     delivered: Journal
 
     def unsettled(self) -> list[str]:
-        """What is still under way; empty when the product has nothing left to do."""
-        found = []
-        for name, table in WORK.items():
-            under_way = f"SELECT state, count(*) FROM {table} WHERE state IN {OPEN} GROUP BY state"
-            found += [f"{count} × {name} {state}" for state, count in self._rows(under_way)]
-        for run, state in self._rows("SELECT id, state FROM segmentation_scoringrun WHERE state = 'running'"):
-            found.append(f"classification {run} {state}")
-        return found
+        """What is still under way; empty when the product has nothing left to do.
+
+        Asked at once: what ends in one table while the next is looked at may have left work in the one before.
+        """
+        tables = {**WORK, "classification": "segmentation_scoringrun"}
+        under_way = " UNION ALL ".join(
+            f"SELECT '{name}', state, count(*) FROM {table} WHERE state IN {OPEN} GROUP BY state"
+            for name, table in tables.items()
+        )
+        return [f"{count} × {name} {state}" for name, state, count in self._rows(under_way)]
 
     def findings(self) -> list[str]:
         """Every broken promise, in words; empty is green. Call it when nothing is under way."""
@@ -46,6 +48,7 @@ class Oracle:
             *self._headlines(),
             *self._decisions(),
             *self._deliveries(),
+            *self._receivers(),
             *self._runs(),
         ]
 
@@ -144,6 +147,19 @@ class Oracle:
         yield from (f"decision {key} came under {sorted(ids)}" for key, ids in names.items() if len(ids) > 1)
         known = {row[0] for row in sent}
         yield from (f"{message} arrived and is not known" for message in sorted(set(arrived) - known))
+
+    def _receivers(self) -> Iterator[str]:
+        """Whoever the shop told of and was decided, the receiver has heard of, whatever the product has noted about it."""
+        heard = {entry["customer"] for entry in self.delivered.read()}
+        decided = {
+            reference
+            for (reference,) in self._rows(
+                "SELECT DISTINCT c.reference FROM segmentation_decision d "
+                "JOIN segmentation_customer c ON c.id = d.customer_id"
+            )
+        }
+        told = {customer for customer, _minor in self._orders().values()}
+        yield from (f"the receiver never heard of {customer}" for customer in sorted(told & decided - heard))
 
     def _runs(self) -> Iterator[str]:
         """Nothing failed without a reason; a finished classification counted each customer of its range once."""

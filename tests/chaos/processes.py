@@ -133,7 +133,7 @@ def beat(name: str, folder: Path, environment: dict[str, str]) -> Process:
 def web(folder: Path, environment: dict[str, str], port: int) -> Process:
     command = [
         sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port),
-        "--workers", "1", "--blocking-threads", "4", "--no-ws", "config.wsgi:application",
+        "--workers", "1", "--blocking-threads", "512", "--no-ws", "tests.chaos.web:application",
     ]  # fmt: skip
     return Process("web", command, log=folder / "web.log", environment=environment)
 

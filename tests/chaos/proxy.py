@@ -1,9 +1,13 @@
-"""A TCP proxy that can cut, refuse, stall and swallow: the network between the product and its broker."""
+"""A TCP proxy that can cut, refuse, stall, swallow, forget, delay and wear out: the network before a server."""
 
 from __future__ import annotations
 
+import ctypes
+import select
 import socket
 import struct
+import time
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import Event, Lock, Thread
@@ -11,6 +15,8 @@ from threading import Event, Lock, Thread
 RESET = struct.pack(
     "ii", 1, 0
 )  # SO_LINGER with no time: the other side sees a reset, as from a killed server
+TCP_REPAIR = 19  # linux/tcp.h
+ANY = ctypes.create_string_buffer(16)  # a socket address of no family: connecting there disconnects
 
 
 @dataclass(eq=False)
@@ -20,6 +26,7 @@ class Line:
     client: socket.socket
     server: socket.socket
     swallows: bool = False
+    carried: int = 0  # bytes, both ways
 
     @property
     def ends(self) -> tuple[socket.socket, socket.socket]:
@@ -36,6 +43,8 @@ class Proxy:
         self._flowing = Event()
         self._flowing.set()
         self._is_up = True
+        self.delay = 0.0  # seconds that whatever the server says waits
+        self.wear: int | None = None  # bytes after which a connection is reset
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._server.getsockname()[1])
         Thread(target=self._accept, daemon=True).start()
@@ -59,8 +68,20 @@ class Proxy:
                 line.swallows = True
             return len(self._lines)
 
+    def forget(self) -> int:
+        """Both ends of every connection lose the other without a word, as when its machine lost its power.
+
+        Whoever says something over it is told that nobody knows it; whoever waits is told nothing. New connections
+        work. Returns how many; raises OSError where this process may not (Linux, CAP_NET_ADMIN).
+        """
+        with self._lock:
+            lines, self._lines = self._lines, set()
+        for end in (end for line in lines for end in line.ends):
+            _vanish(end)
+        return len(lines)
+
     def restore(self) -> None:
-        self._is_up = True
+        self._is_up, self.delay, self.wear = True, 0.0, None
         self._flowing.set()
 
     def close(self) -> None:
@@ -71,6 +92,10 @@ class Proxy:
     def _reset_all(self) -> None:
         with self._lock:
             lines, self._lines = self._lines, set()
+        self._reset(lines)
+
+    @staticmethod
+    def _reset(lines: Iterable[Line]) -> None:
         for end in (end for line in lines for end in line.ends):
             with suppress(OSError):
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
@@ -101,10 +126,15 @@ class Proxy:
                 Thread(target=self._pump, args=(line, source, sink), daemon=True).start()
 
     def _pump(self, line: Line, source: socket.socket, sink: socket.socket) -> None:
-        with suppress(OSError):
-            while content := source.recv(65536):
+        with suppress(OSError, ValueError):  # it may be closed at any time
+            while content := _heard(source):
                 self._flowing.wait()
-                if not line.swallows:
+                if source is line.server:
+                    time.sleep(self.delay)
+                line.carried += len(content)
+                if self.wear is not None and line.carried > self.wear:
+                    self._reset([line])
+                elif not line.swallows:
                     sink.sendall(content)
         # Nobody hears that the other end of a half-open connection hung up.
         for end in (source,) if line.swallows else line.ends:
@@ -116,3 +146,26 @@ class Proxy:
         """Closed when nobody reads either end any more; a long run must not collect sockets."""
         with self._lock:
             self._lines.discard(line)
+
+
+def _heard(source: socket.socket) -> bytes:
+    """As `recv`, but nobody waits inside of it: a socket that somebody waits in cannot vanish."""
+    waiting = select.poll()
+    waiting.register(source, select.POLLIN)
+    waiting.poll()
+    return source.recv(65536)
+
+
+def _vanish(end: socket.socket) -> None:
+    """Disconnect without telling the other side: a socket under repair sends nothing."""
+    end.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
+    if ctypes.CDLL(None, use_errno=True).connect(end.fileno(), ANY, len(ANY)):
+        raise OSError(ctypes.get_errno(), "the connection does not vanish")
+
+
+def can_forget() -> bool:
+    """Whether this process may let connections vanish."""
+    with socket.socket() as probe, suppress(OSError):
+        probe.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
+        return True
+    return False

@@ -51,12 +51,12 @@ def early_acknowledgement() -> None:
 
     real = inbox._process
 
-    def acknowledged_first(message):
-        row = InboundMessage.objects.filter(pk=message.pk)
-        row.update(state="done", lease_until=None, outcome="recorded")
+    def acknowledged_first(messages, **options):
+        rows = InboundMessage.objects.filter(pk__in=[message.pk for message in messages])
+        rows.update(state="done", lease_until=None, outcome="recorded")
         time.sleep(STEP_SECONDS)
-        row.update(state="running")
-        real(message)
+        rows.update(state="running")
+        return real(messages, **options)
 
     inbox._process = acknowledged_first
 
@@ -66,6 +66,38 @@ def no_fence() -> None:
     from segmentation import leases
 
     leases._held = lambda row: type(row)._default_manager.filter(pk=row.pk)
+    leases.guarded = list
+
+
+def no_outbox() -> None:
+    """What was decided is sent after the commit, and nothing remembers that it has to be."""
+    from django.db import transaction
+    from django.utils import timezone
+
+    from crm_integration import connections, outbox, payloads
+    from crm_integration.adapters import registry
+    from crm_integration.models import OutboundMessage
+
+    def send(news):
+        now = timezone.now()
+        for told in payloads.about(news, told={}, now=now):
+            for receiver in outbox._sending():
+                message = OutboundMessage(connection=receiver, message_id=told.message_id, body=told.body)
+                secrets = connections.valid_secrets(receiver, connections.Door.OUTBOUND, now=now)
+                registry.get(receiver.adapter).push(message, secrets=secrets, now=int(now.timestamp()))
+
+    def after_the_commit():
+        while _decided:
+            time.sleep(STEP_SECONDS)
+            send(_decided.pop())
+
+    def stage(news):
+        _decided.append(list(news))
+        transaction.on_commit(after_the_commit)
+        return len(news)
+
+    _decided: list = []
+    outbox.stage = stage
 
 
 def blind_ingest() -> None:
@@ -77,7 +109,7 @@ def blind_ingest() -> None:
 
 KINDS: dict[str, Callable[[], None]] = {
     function.__name__: function
-    for function in (small_steps, poison, early_acknowledgement, no_fence, blind_ingest)
+    for function in (small_steps, poison, early_acknowledgement, no_fence, no_outbox, blind_ingest)
 }
 
 for _name in filter(None, os.environ.get("CHAOS_SABOTAGE", "").split(",")):

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import psycopg
 
 from tests.chaos.processes import START_SECONDS, Process, free_port
+from tests.chaos.proxy import Proxy
 
 # Nobody else connects; a small log, so that the disk that is to be filled can be small.
 SETTINGS = (
@@ -78,7 +79,10 @@ class Sqlite:
 
 
 class Postgres:
-    """A cluster in a folder of its own. Needs the server's binaries; as root it runs as the user postgres."""
+    """A cluster in a folder of its own, and `network` between it and the product; the oracle asks it directly.
+
+    Needs the server's binaries; as root it runs as the user postgres.
+    """
 
     vendor = "postgresql"
 
@@ -107,10 +111,11 @@ class Postgres:
         if origin is None:
             self.execute("CREATE DATABASE tierwise")
         self._database = "tierwise"
+        self.network = Proxy(self.port)
 
     @property
     def url(self) -> str:
-        return f"postgres://postgres@127.0.0.1:{self.port}/{self._database}"
+        return f"postgres://postgres@127.0.0.1:{self.network.port}/{self._database}"
 
     def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         try:
@@ -124,7 +129,7 @@ class Postgres:
             connection.execute(sql)
 
     def _connect(self) -> psycopg.Connection:
-        url = self.url.replace("postgres:", "postgresql:", 1)
+        url = f"postgresql://postgres@127.0.0.1:{self.port}/{self._database}"
         return psycopg.connect(url, autocommit=True, connect_timeout=5)
 
     def start(self) -> None:
@@ -143,7 +148,7 @@ class Postgres:
 
     def copy(self, path: Path) -> None:
         """What stands in it, as a folder for another to start from; the server rests meanwhile."""
-        self._server.stop(signal.SIGINT)
+        self.stop_in_order()
         self._copy(self.folder / "data", path)
         self.start()
 
@@ -156,7 +161,12 @@ class Postgres:
         """As a power cut: no checkpoint, every connection dropped, recovery from the log at the next start."""
         self._server.stop(signal.SIGQUIT)
 
+    def stop_in_order(self) -> None:
+        """As an administrator does ("fast"): whatever is under way is rolled back, every connection closed, all written."""
+        self._server.stop(signal.SIGINT)
+
     def stop(self) -> None:
+        self.network.close()
         self.stop_at_once()
         shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -18,9 +18,11 @@ from typing import Any
 
 from tests.chaos import processes
 from tests.chaos.brokers import Broker, Embedded, OwnRabbitMQ, RabbitMQ, Redis
+from tests.chaos.clocks import Clock
 from tests.chaos.disk import SmallDisk
 from tests.chaos.journals import Journal, Order, Receiver, Shop
 from tests.chaos.oracle import Oracle
+from tests.chaos.points import Trap
 from tests.chaos.processes import ROOT, Process, free_port, wait_for
 from tests.chaos.servers import Postgres, Sqlite, Unavailable
 
@@ -73,6 +75,7 @@ class Stack:
         self.disk = SmallDisk(megabytes=options.megabytes) if options.megabytes else None
         self._place = self.disk.folder if self.disk else folder
         self.receiver = Receiver(self.delivered)
+        self.trap = Trap(folder / "points")
         self.workers: dict[str, Process] = {}
         self.beats: list[Process] = []
         self._number = 0
@@ -122,6 +125,7 @@ class Stack:
             "OUTBOUND_ALLOW": self.receiver.pair,
             "SCORING_SHARD_SIZE": str(self.options.shard_size),
             "CHAOS_SABOTAGE": ",".join(self.options.sabotage),
+            "CHAOS_POINTS": str(self.folder / "points"),
             "PYTHONPATH": str(ROOT),
             "OMP_NUM_THREADS": "1",
             "DEVICE": "cpu",
@@ -163,20 +167,27 @@ class Stack:
         )
         return self
 
-    def join(self, *, pool: int = 2, wait: bool = True) -> Process:
-        """A new worker on a machine of its own."""
+    def join(self, *, pool: int = 2, wait: bool = True, clock: Clock | None = None) -> Process:
+        """A new worker on a machine of its own, whose clock may be wrong."""
         self._number += 1
         name = f"worker{self._number}"
         queues = ",".join(
-            f"{self._prefix}{queue}" for queue in ("inbound", "score", "train", "outbound", "default")
+            f"{self._prefix}{queue}"
+            for queue in ("inbound", "score", "insight", "train", "outbound", "default")
         )
         worker = processes.worker(
-            name, self.folder, self.environment(name), "-Q", queues, "-I", "tests.chaos.sabotage", pool=pool
-        ).start()
+            name, self.folder, {**self.environment(name), **(clock.environment if clock else {})},
+            "-Q", queues, "-I", "tests.chaos.sabotage,tests.chaos.worker", pool=pool,
+        ).start()  # fmt: skip
         self.workers[name] = worker
         if wait:
             self._ready(worker)
         return worker
+
+    def leave(self, worker: Process) -> None:
+        """It dies, and its machine with it."""
+        worker.kill()
+        del self.workers[worker.name]
 
     def _ready(self, worker: Process) -> None:
         wait_for(

@@ -56,6 +56,25 @@ def test_early_acknowledgement_is_caught(new_stack, template):
     assert [finding for finding in stack.findings() if "should be" in finding]
 
 
+def test_a_missing_outbox_is_caught(new_stack, template):
+    """A worker dies between its commit and what it wanted to send; the storm does the same to staged messages."""
+    stack = new_stack("sqlite", template=template, sabotage=("no_outbox",))
+    newest = stack.value("SELECT max(id) FROM segmentation_decision")
+    talk = stack.tell(stack.orders(10))
+    more = f"SELECT 1 FROM segmentation_decision WHERE id > {newest} LIMIT 1"
+    wait_for(
+        lambda: stack.database.rows(more), seconds=UNDERWAY_SECONDS, what="somebody is decided", every=0.01
+    )
+    worker = next(iter(stack.workers.values()))
+    worker.kill()
+    lapse(stack, "crm_integration_inboundmessage")
+    lapse(stack, "segmentation_duecustomer")
+    stack.restart(worker)
+    talk.join()
+    stack.settle()
+    assert [finding for finding in stack.findings() if "never heard" in finding]
+
+
 @pytest.mark.parametrize("breaks", [False, True])
 def test_a_missing_unique_key_is_caught(new_stack, template, breaks):
     stack = new_stack("sqlite", template=template, sabotage=("blind_ingest",))
@@ -64,6 +83,7 @@ def test_a_missing_unique_key_is_caught(new_stack, template, breaks):
     orders = stack.orders(3)
     again = [type(order)(**{**vars(order), "message_id": f"{order.message_id}-again"}) for order in orders]
     stack.tell(orders).join()
+    stack.settle()  # what is stored together is compared in memory; the key is for what comes later
     stack.tell(again).join()
     stack.settle()
     doubled = [finding for finding in stack.findings() if "should be" in finding]

@@ -8,7 +8,7 @@ from threading import Thread
 
 import pytest
 
-from tests.chaos.proxy import Proxy
+from tests.chaos.proxy import Proxy, can_forget
 
 SILENCE = 1.0  # seconds without an answer on a loopback that echoes
 
@@ -73,3 +73,36 @@ def test_a_cut_connection_is_dead_and_none_is_taken_until_it_is_restored(proxy):
     assert is_dead(call(proxy))
     proxy.restore()
     assert answer(call(proxy)) == b"hello"
+
+
+@pytest.mark.skipif(not can_forget(), reason="only root lets connections vanish")
+def test_a_forgotten_connection_is_silent_until_something_is_said_over_it(proxy):
+    old = call(proxy)
+    assert answer(old) == b"hello"
+    assert proxy.forget() == 1
+    with pytest.raises(TimeoutError):
+        old.recv(100)
+    old.sendall(b"hello?")
+    assert is_dead(old)
+    assert answer(call(proxy)) == b"hello"
+
+
+def test_a_worn_connection_is_reset_and_the_next_carries_as_much(proxy):
+    proxy.wear = 15
+    for _ in range(2):
+        line = call(proxy)
+        assert answer(line) == b"hello"
+        assert is_dead(line)
+    proxy.restore()
+    line = call(proxy)
+    assert [answer(line) for _ in range(5)] == [b"hello"] * 5
+
+
+def test_what_is_said_over_a_slow_connection_arrives_later(proxy):
+    line = call(proxy)
+    proxy.delay = 2 * SILENCE
+    with pytest.raises(TimeoutError):
+        answer(line)
+    proxy.restore()
+    line.settimeout(10 * SILENCE)
+    assert line.recv(100) == b"hello"

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 import pytest
-from django.conf import settings
 
 from tests.chaos import trials
+from tests.chaos.cells import CELL, SQLITE
 from tests.chaos.faults import faults_of
 from tests.chaos.processes import wait_for
 from tests.chaos.work import ENDLESS
 from tests.support.patience import on_this_machine
 
-SQLITE = "sqlite" in settings.DATABASES["default"]["ENGINE"]
-BROKER = os.environ.get("CELERY_BROKER_URL", "embedded://").partition("://")[0]
-CELL = (
-    "sqlite"
-    if SQLITE
-    else {"amqp": "postgresql-rabbitmq", "redis": "postgresql-redis"}.get(BROKER, "postgresql")
-)
 CANCEL_SECONDS = 10
 
 
@@ -31,9 +23,9 @@ def strike(stack, works, fault):
     assert trial.findings == []
 
 
-def test_nothing_is_lost_and_nothing_doubled(new_stack, template):
+def test_nothing_is_lost_and_nothing_doubled(new_stack, template_of):
     """On the cell that this run of the tests is about."""
-    stack = new_stack(CELL, template=template if SQLITE else None)
+    stack = new_stack(CELL, template=template_of(CELL))
     strike(stack, ["import", "classification", "delivery"], "kill_all")
     strike(stack, ["training", "rescore"], "kill_pool")
     for works, fault in (
@@ -41,6 +33,7 @@ def test_nothing_is_lost_and_nothing_doubled(new_stack, template):
         (["classification"], "stop_broker"),
         (["rescore"], "half_open"),
         (["delivery"], "restart_database"),
+        (["rescore"], "old_messages"),
     ):
         if fault in faults_of(stack):
             strike(stack, works, fault)

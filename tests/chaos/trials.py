@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from threading import Event, Thread
 from typing import Any
 
-from tests.chaos.faults import FAULTS
+from tests.chaos.faults import FAULTS, promise
 from tests.chaos.processes import wait_for
 from tests.chaos.recovery import Recovery, accepted_before, ends, under_way
 from tests.chaos.servers import Away
@@ -84,6 +84,7 @@ class Trial:
     fault: str
     struck: list[str] = field(default_factory=list)  # what really was in its middle
     accepted: int = 0  # messages before or during the fault
+    door: list[str] = field(default_factory=list)  # what the shop was told meanwhile and should not have been
     fault_seconds: float = 0.0
     going: float | None = None
     decided: float | None = None
@@ -119,20 +120,22 @@ def run(stack: Stack, works: list[str], fault: str) -> Trial:
     All the while the shop tells of orders, so that some are accepted before the fault and during it.
     """
     trial = Trial(stack.cell, works, fault, load=os.getloadavg()[0])
-    began, place = time.monotonic(), stack.accepted.size
+    began, place, asked = time.monotonic(), stack.accepted.size, len(stack.shop.answers)
     over = Event()
     talk = [stack.chat(over)]
     try:
         for name in works:
             talk.append(WORKS[name].start(stack))
-            _wait_until_underway(stack, WORKS[name])
+            _wait_until_underway(stack, WORKS[name], talk[-1])
         recovery = _strike(stack, trial, place)
     finally:
         over.set()
     _watch(stack, trial, recovery, [thread for thread in talk if thread])
     trial.seconds = time.monotonic() - began
+    if given := promise(stack, fault):
+        trial.door = list(given.broken_by(stack.shop.answers[asked:]))
     if trial.settled:
-        trial.findings = stack.oracle.findings()
+        trial.findings = [*trial.door, *stack.oracle.findings()]
     return trial
 
 
@@ -168,10 +171,11 @@ def _asked(question: Callable[[], bool]) -> bool:
     return False
 
 
-def _wait_until_underway(stack: Stack, work: Work) -> None:
-    """Or over before it was seen: a trial says what it really struck."""
+def _wait_until_underway(stack: Stack, work: Work, talk: Thread | None) -> None:
+    """Or over before it was seen: a trial says what it really struck. talk: who still tells of it."""
 
     def seen() -> bool:
-        return bool(stack.database.rows(f"{work.underway} LIMIT 1")) or stack.is_settled()
+        is_over = not (talk and talk.is_alive()) and stack.is_settled()
+        return bool(stack.database.rows(f"{work.underway} LIMIT 1")) or is_over
 
     wait_for(seen, seconds=UNDERWAY_SECONDS, what=f"{work.name} under way", every=0.02)

@@ -14,6 +14,14 @@ from typing import Any
 # The smallest training that still trains everything.
 QUICK = {"epochs": 2, "boosting_rounds": 10, "hidden": [16], "ensemble": 1, "rounds": 20}
 ENDLESS = {**QUICK, "epochs": 5000, "patience": 5000}
+# A task that is no more; more, other and fewer arguments than now; a value of another kind.
+OLD_MESSAGES: tuple[tuple[str, list[Any], dict[str, Any]], ...] = (
+    ("inbound.process_message", [7], {}),
+    ("inbound.process", [7, "shop"], {}),
+    ("inbound.process", [], {"inbound_id": 7}),
+    ("score.run_shard", [], {}),
+    ("outbound.deliver", [], {"message_id": "decision_7"}),
+)
 
 
 def main() -> None:
@@ -66,6 +74,21 @@ def classify() -> int:
     return scoring_runs.start().pk
 
 
+def send_old_messages() -> None:
+    """What an older version may have left in every queue: names, arguments and formats that nobody knows now."""
+    from workers import queues
+    from workers.celery import app
+
+    for queue in map(queues.full_name, queues.QUEUES):
+        for name, arguments, named in OLD_MESSAGES:
+            app.send_task(name, args=arguments, kwargs=named, queue=queue)
+        with app.producer_pool.acquire(block=True) as producer:
+            producer.publish({"job": 7}, routing_key=queue, exchange=queue, serializer="json")
+            producer.publish(
+                b"\x80\x04.", routing_key=queue, exchange=queue, content_type="application/x-pickle"
+            )
+
+
 def forget_event_key() -> None:
     """Drop the key under which a fact is stored once: what a schema without it would let through."""
     from django.db import connection
@@ -106,7 +129,15 @@ def recompute() -> list[str]:
 
 COMMANDS = {
     function.__name__: function
-    for function in (import_file, train, cancel_training, classify, forget_event_key, recompute)
+    for function in (
+        import_file,
+        train,
+        cancel_training,
+        classify,
+        send_old_messages,
+        forget_event_key,
+        recompute,
+    )
 }
 
 if __name__ == "__main__":

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import socket
-import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 
 import pytest
 
+from tests.crm_integration import servers
+
 
 @dataclass
-class FakeCrm:
+class FakeCrm(servers.Served):
     """`answers` are taken one a request, the last one for ever: (status, headers, body) or a function of the handler."""
 
     answers: list = field(default_factory=lambda: [(200, {}, b"")])
@@ -21,39 +22,26 @@ class FakeCrm:
     server: ThreadingHTTPServer = None
 
     @property
-    def pair(self):
-        return f"127.0.0.1:{self.server.server_port}"
-
-    @property
     def url(self):
-        return f"http://{self.pair}/hook"
+        return f"{self.root}/hook"
 
     def next_answer(self):
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
 
 def _handler(crm):
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(servers.QuietHandler):
         def do_POST(self):
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            crm.requests.append((dict(self.headers), body))
+            crm.requests.append((dict(self.headers), self.body()))
             answer = crm.next_answer()
             if callable(answer):
                 answer(self)
-                return
-            status, headers, content = answer
-            self.send_response(status)
-            for name, value in {"Content-Length": str(len(content)), **headers}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(content)
+            else:
+                self.reply(*answer)
 
         def do_GET(self):
             crm.requests.append((dict(self.headers), b"GET"))
             self.send_error(405)
-
-        def log_message(self, *args):
-            pass
 
     return Handler
 
@@ -61,14 +49,8 @@ def _handler(crm):
 @contextmanager
 def running():
     fake = FakeCrm()
-    fake.server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(fake))
-    fake.server.daemon_threads = True
-    thread = threading.Thread(target=fake.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    yield fake
-    fake.server.shutdown()
-    fake.server.server_close()
-    thread.join()
+    with servers.running(fake, _handler(fake)):
+        yield fake
 
 
 @pytest.fixture

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+
+from tests.crm_integration import servers
 
 
 @dataclass(frozen=True)
@@ -19,10 +20,11 @@ class Asked:
     query: dict
     headers: dict
     content: object
+    size: int = 0
 
 
 @dataclass
-class FakeVendor:
+class FakeVendor(servers.Served):
     """`answers[path]`: a list taken one a request, the last for ever; each is JSON, (status, headers, JSON), or a
     function of the request that returns one of the two."""
 
@@ -30,14 +32,6 @@ class FakeVendor:
     asked: list = field(default_factory=list)
     server: ThreadingHTTPServer = None
     waits: list = field(default_factory=list)
-
-    @property
-    def pair(self):
-        return f"127.0.0.1:{self.server.server_port}"
-
-    @property
-    def root(self):
-        return f"http://{self.pair}"
 
     def paths(self):
         return [request.path for request in self.asked]
@@ -54,61 +48,49 @@ class FakeVendor:
 
 
 def _handler(vendor):
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(servers.QuietHandler):
         def _serve(self):
             parts = urlsplit(self.path)
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            request = Asked(
-                self.command,
-                parts.path,
-                {
-                    name: values if len(values) > 1 else values[0]
-                    for name, values in parse_qs(parts.query).items()
-                },
-                {name.lower(): value for name, value in self.headers.items()},
-                json.loads(body) if body else None,
-            )
+            body = self.body()
+            query = {
+                name: values if len(values) > 1 else values[0]
+                for name, values in parse_qs(parts.query).items()
+            }
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            content = json.loads(body) if body else None
+            request = Asked(self.command, parts.path, query, headers, content, len(body))
             vendor.asked.append(request)
             status, headers, content = vendor.answer(request)
-            raw = content if isinstance(content, bytes) else json.dumps(content).encode()
-            self.send_response(status)
-            for name, value in {"Content-Length": str(len(raw)), **headers}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(raw)
+            self.reply(
+                status, headers, content if isinstance(content, bytes) else json.dumps(content).encode()
+            )
 
-        do_GET = do_POST = _serve
-
-        def log_message(self, *args):
-            pass
+        do_GET = do_POST = do_PUT = do_PATCH = _serve
 
     return Handler
 
 
 @contextmanager
-def running():
-    fake = FakeVendor()
-    fake.server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(fake))
-    fake.server.daemon_threads = True
-    thread = threading.Thread(target=fake.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    yield fake
-    fake.server.shutdown()
-    fake.server.server_close()
-    thread.join()
+def running(fake=None):
+    fake = fake or FakeVendor()
+    with servers.running(fake, _handler(fake)):
+        yield fake
+
+
+def take_the_place_of_all(fake, settings, monkeypatch):
+    """Every kind with an API asks this one instead of the real one; nobody really waits."""
+    from crm_integration import fetching
+    from crm_integration.adapters import registry
+
+    settings.OUTBOUND_ALLOW = [fake.pair]
+    for adapter in registry.KNOWN:
+        if hasattr(type(adapter), "api_root"):
+            monkeypatch.setattr(type(adapter), "api_root", fake.root)
+    monkeypatch.setattr(fetching.time, "sleep", fake.waits.append)
 
 
 @pytest.fixture
 def vendor(settings, monkeypatch):
-    """A fake vendor that every kind with an API asks instead of the real one; nobody really waits."""
-    from crm_integration import fetching
-    from crm_integration.adapters import registry
-
     with running() as fake:
-        settings.OUTBOUND_ALLOW = [fake.pair]
-        for adapter in registry.KNOWN:
-            if hasattr(type(adapter), "api_root"):
-                monkeypatch.setattr(type(adapter), "api_root", fake.root)
-
-        monkeypatch.setattr(fetching.time, "sleep", fake.waits.append)
+        take_the_place_of_all(fake, settings, monkeypatch)
         yield fake

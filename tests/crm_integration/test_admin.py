@@ -176,6 +176,24 @@ def test_switching_deliveries_on_again_forgets_the_trouble(admin_client):
     assert (row.sends_outbound, row.disabled_reason) == (True, "")
 
 
+def test_what_is_switched_on_later_gets_the_secret_it_needs_shown_once(admin_client, connection):
+    form = {
+        "name": connection.name,
+        "adapter": "standard",
+        "is_active": "on",
+        "accepts_inbound": "on",
+        "sends_outbound": "on",
+        "outbound_url": "https://crm.example.com/",
+    }
+    signing = connection.inbound_secret
+    answer = admin_client.post(page("connection_change", connection.pk), form)
+    connection.refresh_from_db()
+    assert connection.outbound_secret.startswith("whsec_")
+    assert connection.outbound_secret in html(answer)
+    assert (connection.inbound_secret, signing in html(answer)) == (signing, False)
+    assert admin_client.post(page("connection_change", connection.pk), form).status_code == 302
+
+
 @pytest.mark.parametrize("button", ["connection_secret", "connection_drop_secret", "connection_test"])
 def test_buttons_need_the_permission_and_a_post(client, person, connection, button):
     args = (connection.pk,) if button == "connection_test" else (connection.pk, "inbound")
@@ -222,9 +240,18 @@ def test_a_message_page_hides_personal_data_from_those_who_may_not_see_it(client
     assert "customer.updated" in text
     assert "ada@example.com" not in text
     assert "•••" in text
+    whole = page("inboundmessage_body", received["good"].pk)
+    assert client.post(whole).status_code == 403
     grant(person, "view_message_body")
     client.force_login(type(person).objects.get())
-    assert "ada@example.com" in html(client.get(address))
+    assert "ada@example.com" not in html(client.get(address))
+    assert client.get(whole).status_code == 405
+    assert not AuditEntry.objects.filter(action="message.body_read").exists()
+    answer = client.post(whole)
+    assert "ada@example.com" in html(answer)
+    assert "no-store" in answer["Cache-Control"]
+    entry = AuditEntry.objects.get(action="message.body_read")
+    assert (entry.actor, entry.object_id) == (person, str(received["good"].pk))
 
 
 def test_an_unreadable_message_shows_why_and_can_be_processed_again(

@@ -7,7 +7,7 @@ import pytest
 
 from crm_integration import addresses, http
 from crm_integration.http import DeliveryError, Limits
-from tests.crm_integration import fake_crm
+from tests.crm_integration import fake_crm, servers
 
 QUICK = Limits(connect=1, read=0.3, total=0.6)
 
@@ -257,3 +257,89 @@ def test_a_retry_after_out_of_all_bounds_is_no_error(header):
 def test_public_addresses_pass_the_first_check():
     endpoint = addresses.check("https://CRM.Example.com/hook?x=1")
     assert (endpoint.scheme, endpoint.host, endpoint.port) == ("https", "crm.example.com", 443)
+
+
+# --- several requests over one line
+class Keeping:
+    """Answers as `answers` say and keeps connections; `lines` has the requests of each."""
+
+    def __init__(self):
+        self.lines: list[list[dict]] = []
+        self.hang_up_after = 99
+
+
+def _keeping_handler(fake):
+    class Handler(servers.QuietHandler):
+        protocol_version = "HTTP/1.1"
+
+        def setup(self):
+            super().setup()
+            self.seen = []
+            fake.lines.append(self.seen)
+
+        def do_POST(self):
+            self.body()
+            self.seen.append(dict(self.headers))
+            if len(self.seen) > fake.hang_up_after:
+                self.close_connection = True  # without an answer, as if it had closed in between
+                return
+            self.reply(200, {"Set-Cookie": "who=you; Path=/"}, b"x" * 10)
+
+    return Handler
+
+
+class KeepingServer(servers.Served, Keeping):
+    pass
+
+
+@pytest.fixture
+def keeping(settings):
+    fake = KeepingServer()
+    with servers.running(fake, _keeping_handler(fake)):
+        settings.OUTBOUND_ALLOW = [fake.pair]
+        yield fake
+
+
+def test_requests_in_a_block_share_a_line_and_nothing_else(keeping):
+    with http.kept_alive():
+        assert [post(keeping.root).status for _ in range(3)] == [200, 200, 200]
+    assert [len(line) for line in keeping.lines] == [3]
+    assert not any("Cookie" in headers for headers in keeping.lines[0])
+
+
+def test_without_the_block_each_request_has_a_line_of_its_own(keeping):
+    post(keeping.root)
+    post(keeping.root)
+    assert [len(line) for line in keeping.lines] == [1, 1]
+
+
+def test_a_line_that_was_hung_up_is_opened_again(keeping):
+    keeping.hang_up_after = 2
+    with http.kept_alive():
+        assert [post(keeping.root).status for _ in range(4)] == [200] * 4
+    assert [len(line) for line in keeping.lines] == [3, 2]
+
+
+def test_each_request_over_a_kept_line_is_checked(keeping, settings):
+    with http.kept_alive():
+        post(keeping.root)
+        settings.OUTBOUND_ALLOW = []
+        with pytest.raises(DeliveryError) as refused:
+            post(keeping.root)
+    assert refused.value.permanent
+    assert sum(map(len, keeping.lines)) == 1
+
+
+def test_an_answer_that_is_not_read_to_its_end_ends_its_line(keeping, monkeypatch):
+    monkeypatch.setattr(http, "MAX_ANSWER_BYTES", 4)
+    with http.kept_alive():
+        assert [post(keeping.root).body for _ in range(2)] == [b"xxxx", b"xxxx"]
+    assert [len(line) for line in keeping.lines] == [1, 1]
+
+
+def test_each_request_over_a_kept_line_has_its_own_deadline(crm):
+    crm.answers = [fake_crm.drip_head, (200, {}, b"")]
+    with http.kept_alive():
+        with pytest.raises(DeliveryError):
+            post(crm.url, limits=QUICK)
+        assert post(crm.url, limits=QUICK).status == 200

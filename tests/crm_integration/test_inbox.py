@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -8,10 +9,11 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from crm_integration import inbox
+from crm_integration.adapters.base import Thin
 from crm_integration.adapters.standard import StandardAdapter
 from crm_integration.http import DeliveryError
 from crm_integration.models import InboundMessage
-from segmentation import leases
+from segmentation import contacts, event_store, leases
 from segmentation.jobs import Job
 from segmentation.models import AuditEntry, Consent, Customer, DueCustomer, Event, EventSource
 from tests.crm_integration import fixtures
@@ -166,6 +168,7 @@ def _break(monkeypatch, error):
         raise error
 
     monkeypatch.setattr("segmentation.ingest.record_events", broken)
+    monkeypatch.setattr("segmentation.ingest.record_messages", broken)
 
 
 @pytest.mark.parametrize("error", [OperationalError("deadlock detected"), ValueError("a bug")])
@@ -242,7 +245,13 @@ def test_when_time_is_up_the_rest_is_nudged_again(connection, nudges, django_cap
     assert nudges[-1] == (Job.PROCESS_INBOUND, {})
 
 
-def test_a_message_that_kills_its_workers_is_parked_and_costs_the_others_nothing(connection, monkeypatch):
+def test_when_time_is_up_and_nothing_is_left_nobody_is_nudged(nudges, django_capture_on_commit_callbacks):
+    with django_capture_on_commit_callbacks(execute=True):
+        assert inbox.process_due(seconds=0) == 0
+    assert nudges == []
+
+
+def test_a_message_that_kills_its_workers_is_parked_without_those_of_its_batch(connection, monkeypatch):
     poison = receive(connection, order("poison"), key="poison")
     for number in range(3):
         receive(connection, order(f"o-{number}"), key=f"msg_{number}")
@@ -257,18 +266,139 @@ def test_a_message_that_kills_its_workers_is_parked_and_costs_the_others_nothing
     for _worker in range(inbox.MAX_ATTEMPTS):
         with pytest.raises(SystemExit):
             inbox.process_due()
-        InboundMessage.objects.filter(pk=poison).update(lease_until=timezone.now() - timedelta(seconds=1))
+        InboundMessage.objects.filter(state="running").update(
+            lease_until=timezone.now() - timedelta(seconds=1)
+        )
     inbox.process_due()
     parked = InboundMessage.objects.get(pk=poison)
     assert (parked.state, parked.attempts) == ("failed", inbox.MAX_ATTEMPTS)
     others = InboundMessage.objects.exclude(pk=poison)
-    assert set(others.values_list("state", "attempts")) == {("done", 1)}
+    assert set(others.values_list("state", "attempts")) == {("done", 2)}
+
+
+def test_the_oldest_comes_first_whether_it_was_tried_or_not(connection, monkeypatch):
+    """Whatever keeps coming in holds up no retry, and no claim runs out behind other work."""
+    ages = {"fresh": 20, "retry": 30, "fresh too": 10}
+    for key, age in ages.items():
+        InboundMessage.objects.filter(pk=receive(connection, order(key), key=key)).update(
+            run_after=timezone.now() - timedelta(seconds=age), attempts=int(key == "retry")
+        )
+    turns = []
+
+    def looked_at(messages, **options):
+        running = InboundMessage.objects.filter(state="running").values_list("dedupe_key", flat=True)
+        turns.append(list(running.order_by("run_after")))
+        return process(messages, **options)
+
+    process = inbox._process
+    monkeypatch.setattr(inbox, "_process", looked_at)
+    assert inbox.process_due() == 3
+    assert turns == [["retry"], ["fresh", "fresh too"]]
+
+
+def test_one_that_is_parked_holds_up_nobody(connection):
+    parked = receive(connection, order("parked"), key="parked")
+    InboundMessage.objects.filter(pk=parked).update(
+        state="running",
+        attempts=inbox.MAX_ATTEMPTS,
+        run_after=timezone.now() - timedelta(seconds=60),
+        lease_until=timezone.now() - timedelta(seconds=1),
+    )
+    receive(connection, order("o-1"), key="fresh")
+    assert inbox.process_due() == 1
+    assert dict(InboundMessage.objects.values_list("dedupe_key", "state")) == {
+        "parked": "failed",
+        "fresh": "done",
+    }
+
+
+def test_of_messages_stored_together_the_first_word_about_somebody_counts(connection):
+    told = [
+        ("c-1", "web", "a@example.org"),
+        ("c-2", "store", "b@example.org"),
+        ("c-2", "web", "c@example.org"),
+    ]
+    for number, (customer, channel, email) in enumerate(told):
+        receive(connection, order(f"o-{number}", customer, channel=channel, email=email), key=f"msg_{number}")
+    inbox.process_due()
+    assert dict(Customer.objects.values_list("reference", "channel")) == {"c-1": "web", "c-2": "store"}
+    assert contacts.read(Customer.objects.get(reference="c-2")).email == "b@example.org"
+
+
+def test_a_backlog_is_stored_together_and_says_of_each_message_what_came_of_it(
+    connection, django_assert_max_num_queries
+):
+    receive(connection, order("o-1", customer="c-1"), key="first")
+    receive(connection, order("o-1", customer="c-1"), key="again")
+    receive(connection, order("o-2", currency="XXX"), key="no rate")
+    receive(connection, b"{", key="unreadable")
+    receive(connection, order(customer={"reference": "c-2", "country": "FR"}), key="a profile")
+    for number in range(30):
+        receive(connection, order(f"n-{number}", customer=f"n-{number}"), key=f"msg_{number}")
+    with django_assert_max_num_queries(120):
+        assert inbox.process_due() == 35
+    found = {row.dedupe_key: row for row in InboundMessage.objects.all()}
+    assert [found[key].outcome for key in ("first", "again", "no rate", "unreadable", "a profile")] == [
+        "recorded",
+        "nothing_new",
+        "rejected",
+        "unreadable",
+        "recorded",
+    ]
+    assert found["no rate"].detail["rejections"][0]["item"] == 0
+    assert {found[f"msg_{number}"].events_created for number in range(30)} == {1}
+    customer = Customer.objects.get(reference="c-1")
+    assert found["first"].detail["customer_ids"] == [customer.pk]
+    assert not found["again"].detail["customer_ids"]
+    assert set(InboundMessage.objects.exclude(outcome="unreadable").values_list("state", flat=True)) == {
+        "done"
+    }
+    event = Event.objects.get(customer=customer)
+    assert event.received_at == found["first"].received_at
+
+
+def test_one_bad_message_spoils_nothing_of_its_batch(connection, monkeypatch):
+    for number in range(4):
+        receive(connection, order(f"o-{number}"), key=f"msg_{number}")
+    record = event_store.add
+
+    def fails_for_one(drafts, **given):
+        if any("o-2" in draft.event.source_key for draft in drafts):
+            raise ValueError("a bug")
+        return record(drafts, **given)
+
+    monkeypatch.setattr(event_store, "add", fails_for_one)
+    inbox.process_due()
+    states = dict(InboundMessage.objects.values_list("dedupe_key", "state"))
+    assert states == {"msg_0": "done", "msg_1": "done", "msg_2": "queued", "msg_3": "done"}
+    assert Event.objects.count() == 3
+
+
+def test_of_a_batch_only_what_is_still_claimed_is_stored(connection, monkeypatch):
+    taken = receive(connection, order("taken"), key="taken")
+    receive(connection, order("kept"), key="kept")
+    receive(connection, order("kept too"), key="kept too")
+    guarded = leases.guarded
+
+    def late(rows):
+        InboundMessage.objects.filter(pk=taken).update(fence=9)
+        return guarded(rows)
+
+    monkeypatch.setattr(leases, "guarded", late)
+    inbox.process_due()
+    assert Event.objects.count() == 2
+    assert InboundMessage.objects.get(pk=taken).state == "running"
 
 
 def test_a_connection_whose_records_cannot_be_fetched_rests_and_does_not_slow_the_others(
     connection, monkeypatch
 ):
     away, asked = fixtures.connection("away"), []
+    parse = StandardAdapter.parse
+
+    def thin(self, body, *, message_key, topic):
+        parsed = parse(self, body, message_key=message_key, topic=topic)
+        return replace(parsed, thin=(Thin(0, "order", "1"),)) if b"a-" in body else parsed
 
     def hydrate(self, parsed, row):
         if row == away:
@@ -276,6 +406,7 @@ def test_a_connection_whose_records_cannot_be_fetched_rests_and_does_not_slow_th
             raise DeliveryError("no answer")
         return parsed
 
+    monkeypatch.setattr(StandardAdapter, "parse", thin)
     monkeypatch.setattr(StandardAdapter, "hydrate", hydrate)
     for number in range(3):
         receive(away, order(f"a-{number}"), key=f"msg_{number}")
@@ -283,14 +414,15 @@ def test_a_connection_whose_records_cannot_be_fetched_rests_and_does_not_slow_th
     inbox.process_due()
     assert len(asked) == 1
     assert Event.objects.count() == 3
-    assert InboundMessage.objects.filter(connection=away, attempts=0).count() == 2
+    assert InboundMessage.objects.filter(connection=away, attempts=0, state="queued").count() == 2
 
 
 def test_when_the_database_is_away_the_sender_is_asked_to_come_back(client, connection, monkeypatch):
     def away(*args, **kwargs):
         raise OperationalError("connection refused")
 
-    monkeypatch.setattr("crm_integration.connections.find_receiving", away)
+    monkeypatch.setattr("crm_integration.connections.receiving", away)
+    monkeypatch.setattr("crm_integration.storing.store_once", away)
     answer = deliver(client, connection, order())
     assert (answer.status_code, answer["Retry-After"]) == (503, "5")
 

@@ -14,6 +14,7 @@ from segmentation import leases, scoring_runs, targets, training_runs
 from segmentation.jobs import Job
 from segmentation.models import AuditEntry, LeaseState, ScoringRun, TrainingRun
 from tests.crm_integration import fixtures
+from tests.crm_integration.adapters import signing
 from tests.support import mini_shop
 
 pytestmark = pytest.mark.django_db
@@ -88,6 +89,34 @@ def test_the_senders_own_topic_means_what_the_connection_says(client, connection
     assert ask(client, connection, "bulk.loaded").outcome == "job_started"
     assert ask(client, connection, "odd", message_id="m-2").outcome == "unknown_topic"
     assert JobRequest.objects.count() == 1
+
+
+def shopify_says(
+    client,
+    connection,
+    topic,
+    *,
+    webhook_id,
+    body=b'{"admin_graphql_api_id": "gid://shopify/BulkOperation/1"}',
+):
+    headers = signing.shopify(connection.inbound_secret, body, topic=topic, webhook_id=webhook_id)
+    answer = client.post(f"/hooks/{connection.slug}/", body, content_type="application/json", headers=headers)
+    inbox.process(answer.json()["id"])
+    return InboundMessage.objects.get(pk=answer.json()["id"])
+
+
+def test_a_topic_of_a_vendor_starts_a_job_once_for_what_is_signed_of_it(client, shop):
+    meaning = {"bulk_operations/finish": "classify.requested"}
+    row = fixtures.connection(adapter="shopify", may_start_jobs=True, job_topics=meaning)
+    assert shopify_says(client, row, "bulk_operations/finish", webhook_id="a").outcome == "job_started"
+    again = shopify_says(client, row, "bulk_operations/finish", webhook_id="b")
+    assert (again.outcome, JobRequest.objects.count()) == ("nothing_new", 1)
+
+
+def test_our_own_topics_count_for_nothing_where_the_topic_is_not_signed(client, shop):
+    row = fixtures.connection(adapter="shopify", may_start_jobs=True)
+    assert shopify_says(client, row, "train.requested", webhook_id="a").outcome == "unknown_topic"
+    assert not JobRequest.objects.exists()
 
 
 def test_the_same_message_starts_one_job_however_often_it_comes(client, connection, enough_data):

@@ -13,11 +13,13 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from crm_integration import inbox, queue_door
+from crm_integration.connections import hook_url
 from crm_integration.models import Connection, InboundMessage, RefusedDelivery
 from crm_integration.queue_door import NotTaken
 from crm_integration.signatures import Reason
 from segmentation.models import Event
 from tests.crm_integration import fixtures
+from tests.crm_integration.adapters import signing as signing_of
 
 pytestmark = pytest.mark.django_db
 PAGE = (Path(__file__).parents[2] / "docs" / "queues.md").read_text()
@@ -197,10 +199,67 @@ def test_a_signed_event_is_known_by_its_signed_id(signing):
 
 
 def test_another_kind_of_connection_gets_the_data_alone(trusted):
-    Connection.objects.filter(pk=trusted.pk).update(adapter="another")
+    Connection.objects.filter(pk=trusted.pk).update(adapter="mautic")
     trusted.refresh_from_db()
     accept(trusted, {**EVENT, "data": DATA}, content_type=STRUCTURED)
     assert stored_event() == DATA
+
+
+@pytest.mark.parametrize("kind", ["standard", "svix", "hmac"])
+def test_every_kind_of_the_generic_format_gets_the_envelope(trusted, kind):
+    Connection.objects.filter(pk=trusted.pk).update(adapter=kind)
+    trusted.refresh_from_db()
+    accept(trusted, {**EVENT, "data": DATA}, content_type=STRUCTURED)
+    assert stored_event() == {"type": "order.placed", "timestamp": TIME, "data": DATA}
+
+
+def test_a_kind_that_is_no_longer_known_is_set_aside(trusted):
+    Connection.objects.filter(pk=trusted.pk).update(adapter="another")
+    trusted.refresh_from_db()
+    assert reason_of(trusted, fixtures.order(), message_id="m-1") is Reason.NOT_CONFIGURED
+
+
+# --- webhooks of vendors that were passed on
+SIGNED_BY_VENDORS = {
+    "shopify": ("shopify/orders_paid", signing_of.shopify),
+    "woocommerce": ("woocommerce/order_processing", signing_of.woocommerce),
+    "mautic": ("mautic/contact_updated", signing_of.mautic),
+    "segment": ("segment/order_completed", signing_of.segment),
+    "stripe": ("stripe/charge_succeeded", signing_of.stripe),
+    "espocrm": ("espocrm/contacts", signing_of.espocrm),
+}
+
+
+@pytest.mark.parametrize("kind", SIGNED_BY_VENDORS)
+def test_a_vendors_webhook_may_come_by_queue_with_the_vendors_signature(shop, kind):
+    name, sign = SIGNED_BY_VENDORS[kind]
+    row = fixtures.connection(adapter=kind, reads_queue=True)
+    body = signing_of.payload(name)
+    headers = sign(row.inbound_secret, body)
+    received = accept(row, body, headers=headers)
+    assert accept(row, body, headers=headers).is_duplicate
+    inbox.process(received.message_id)
+    assert InboundMessage.objects.get().outcome in {"recorded", "partly"}
+    assert reason_of(row, body + b" ", headers=headers) is Reason.WRONG_SIGNATURE
+    assert reason_of(row, body) is Reason.MISSING_HEADERS
+
+
+def test_a_vendors_event_has_its_topic_from_the_cloud_event(shop):
+    row = fixtures.connection(adapter="shopify", reads_queue=True, queue_must_sign=False)
+    event = {**EVENT, "type": "orders/paid", "data": signing_of.content("shopify/orders_paid")}
+    inbox.process(accept(row, event, content_type=STRUCTURED).message_id)
+    message = InboundMessage.objects.get()
+    assert (message.topic, message.outcome) == ("orders/paid", "recorded")
+
+
+def test_a_list_of_hubspot_that_counts_its_attempts_is_one_message(shop):
+    row = fixtures.connection(adapter="hubspot", reads_queue=True)
+    told = signing_of.content("hubspot/contacts_changed")
+    for attempt in range(2):
+        body = json.dumps([{**entry, "attemptNumber": attempt} for entry in told]).encode()
+        accept(row, body, headers=signing_of.hubspot(row.inbound_secret, body, url=hook_url(row)))
+    assert InboundMessage.objects.count() == 1
+    assert not RefusedDelivery.objects.exists()
 
 
 @pytest.mark.parametrize("example", [one for one in EXAMPLES if "specversion" in one])

@@ -246,7 +246,14 @@ def test_refused_credentials_end_a_comparison_with_an_alert(vendor):
     vendor.answers[PATHS["shopify"][0]] = [(401, {}, {})]
     comparison = compare(connect("shopify"))
     assert comparison.state == "failed"
-    assert "credentials" in Alert.objects.get().message
+    alert = Alert.objects.get()
+    assert "credentials" in alert.message
+    vendor.answers |= dict(zip(PATHS["shopify"], ({"customers": []}, {"orders": []}), strict=True))
+    row = comparison.connection
+    again, _new = reconciling.start(row, period="later", now=NOW, since=SINCE)
+    reconciling.work(again.pk)
+    alert.refresh_from_db()
+    assert alert.resolved_at is not None
 
 
 def test_woocommerce_orders_go_on_from_the_last_change_seen(vendor, monkeypatch):

@@ -105,3 +105,5 @@ def test_killing_every_pool_child_leaves_a_worker_that_works(client, worker, con
             seconds=2 * PATIENCE,
             alive=worker.alive,
         )
+        # Beat dies with the children: nobody would sweep up a delivery that was answered and is not yet written down.
+        wait_until(lambda: not OutboundMessage.objects.exclude(state="done").exists(), seconds=PATIENCE)

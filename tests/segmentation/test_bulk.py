@@ -9,7 +9,8 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 from django.db.transaction import TransactionManagementError
 
-from segmentation import bulk, lookups
+from segmentation import bulk, id_sets, lookups
+from segmentation.features.selection import within
 from segmentation.models import (
     Customer,
     CustomerFeatures,
@@ -89,14 +90,14 @@ def test_update_on_conflict_lands_only_when_newer(size):
 def test_an_unchanged_row_is_not_rewritten_when_only_changes_count(size):
     rule = bulk.Update(keys=("customer",), columns=("level", "rule", "since"), changed=True)
     since = datetime(2024, 3, 1, 12, 30, tzinfo=UTC)
-    columns = ("customer", "level", "rule", "since")
+    columns = ("customer", "level", "rule", "since", "ended_rules")
     assert (
         bulk.insert(
-            ServicePriority, columns, [(i, 3, None, since) for i in range(1, size + 1)], on_conflict=rule
+            ServicePriority, columns, [(i, 3, None, since, "") for i in range(1, size + 1)], on_conflict=rule
         )
         == size
     )
-    rows = [(i, 4 if i == 2 else 3, None, since) for i in range(1, size + 1)]
+    rows = [(i, 4 if i == 2 else 3, None, since, "") for i in range(1, size + 1)]
     assert bulk.insert(ServicePriority, columns, rows, on_conflict=rule) == 1
     assert ServicePriority.objects.get(pk=2).level == 4
     assert ServicePriority.objects.get(pk=2).since == since
@@ -147,3 +148,23 @@ def test_a_stretch_without_rows_is_seen_at_a_glance_and_its_neighbours_are_found
     locked = Customer.objects.select_for_update().order_by("id")
     for rows in (Customer.objects.all(), locked):
         assert list(bulk.values_in(rows, [1, *ids], "id", by="id")) == [(1,)]
+
+
+@pytest.mark.parametrize("missing", [(), (7, 600), (2, 3, 4)])
+def test_a_dense_stretch_is_asked_for_by_its_holes_and_gives_exactly_the_ids(missing):
+    """Rows in the holes are there, and stay out."""
+    Customer.objects.bulk_create([Customer(id=i, reference=f"c{i}") for i in range(1, 1203)])
+    ids = [i for i in range(1, 1201) if i not in missing]
+    assert id_sets.density(ids) == id_sets.Density.DENSE
+    rows = bulk.values_in(Customer.objects.all(), ids, "id", by="id")
+    assert sorted(key for (key,) in rows) == ids
+    where, values = within("id", ids)
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT id FROM segmentation_customer WHERE {where} ORDER BY id", values)
+        assert [key for (key,) in cursor.fetchall()] == ids
+
+
+def test_scattered_ids_are_sent_one_by_one():
+    assert id_sets.density(range(0, 10_000, 5)) == id_sets.Density.FAR
+    assert id_sets.density(range(0, 10_000, 3)) == id_sets.Density.NEAR
+    assert id_sets.density(["a", "b"]) == id_sets.Density.FAR

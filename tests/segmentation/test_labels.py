@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import date, timedelta
 
 import numpy as np
@@ -27,7 +28,13 @@ def test_the_population_ordered_in_the_year_before():
 
 def test_the_horizon_starts_at_the_cutoff_and_ends_after_its_last_day():
     rows = [order(10, 1), order(1, 2), order(0, 4, hour=0), order(-89, 8, hour=23), order(-90, 16, hour=0)]
-    assert _label(*rows)[1] == {"customer_id": 1, "orders_ahead": 2, "spend_ahead": 12.0, "churn": 0.0}
+    assert _label(*rows)[1] == {
+        "customer_id": 1,
+        "orders_ahead": 2,
+        "spend_ahead": 12.0,
+        "churn": 0.0,
+        "next_order_days": 0.0,
+    }
 
 
 def test_no_order_ahead_is_churn_and_no_spend():
@@ -36,6 +43,7 @@ def test_no_order_ahead_is_churn_and_no_spend():
         "orders_ahead": 0,
         "spend_ahead": 0.0,
         "churn": 1.0,
+        "next_order_days": math.inf,
     }
 
 

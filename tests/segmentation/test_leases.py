@@ -6,7 +6,7 @@ import time
 from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models.functions import Now
 
 from segmentation import leases
@@ -162,3 +162,30 @@ def test_prolonging_does_not_wait_for_rows_that_are_being_written():
     finally:
         other.close()
     assert leases.claimable(ImportRun.objects.all()).exists()
+
+
+def test_of_several_rows_those_still_held_are_finished_together():
+    new_row(), new_row(), new_row()
+    rows = leases.claim(ImportRun.objects.all(), lease=LEASE, limit=3)
+    ImportRun.objects.filter(pk=rows[1].pk).update(fence=99)
+    with transaction.atomic():
+        held = leases.guarded(rows)
+        leases.finish_all(held, [{"progress_note": str(row.pk)} for row in held])
+    assert held == [rows[0], rows[2]]
+    found = ImportRun.objects.in_bulk()
+    assert [found[row.pk].state for row in rows] == ["done", "running", "done"]
+    assert found[rows[2].pk].progress_note == str(rows[2].pk) == rows[2].progress_note
+    assert found[rows[0].pk].finished_at is not None
+    assert found[rows[0].pk].lease_until is None
+
+
+def test_a_row_whose_turn_did_not_come_is_given_back_untried():
+    new_row()
+    row = claim_one()
+    leases.release([row])
+    found = ImportRun.objects.get()
+    assert (found.state, found.attempts, found.lease_until) == ("queued", 0, None)
+    again = claim_one()
+    leases.release([row])
+    assert again.fence > row.fence
+    assert ImportRun.objects.get().state == "running", "it belongs to another worker now"

@@ -104,12 +104,16 @@ def reachable(kind, settings):
 
 
 class Proxy:
-    """Passes bytes on to a server; `cut` ends every connection at once, `refusing` takes no new ones."""
+    """Passes bytes on to a server; `cut` ends every connection at once, `refusing` takes no new ones.
+
+    What holds the bytes `swallows` is taken and never passed on, as by a server that dies with it.
+    """
 
     def __init__(self, url: str, default_port: int) -> None:
         parts = urlsplit(url)
         self.target = (parts.hostname, parts.port or default_port)
         self.refusing = False
+        self.swallows = b""
         self.open: list[socket.socket] = []
         self.server = socket.create_server(("127.0.0.1", 0))
         self.port = self.server.getsockname()[1]
@@ -132,7 +136,8 @@ class Proxy:
     def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
         with suppress(OSError):
             while data := source.recv(65536):
-                sink.sendall(data)
+                if not self.swallows or self.swallows not in data:
+                    sink.sendall(data)
         for one in (source, sink):
             with suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)

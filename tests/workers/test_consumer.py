@@ -26,7 +26,7 @@ from workers.queue_doors import REASON_HEADER
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.services]
 
-PATIENCE = 90
+PATIENCE = 180
 PYTHON = re.findall(
     r"```python\n(.*?)```", (Path(__file__).parents[2] / "docs/queues.md").read_text(), re.DOTALL
 )

@@ -21,6 +21,16 @@ def test_every_job_has_a_policy_on_a_known_queue():
     assert {policy.queue for policy in queues.POLICIES.values()} <= set(queues.QUEUES)
 
 
+def test_what_may_take_minutes_never_stands_before_a_customers_rescore():
+    quick = {
+        job
+        for job, policy in queues.POLICIES.items()
+        if policy.queue == queues.POLICIES[Job.RESCORE_DUE].queue
+    }
+    # A run's shards are walked chunk by chunk, and one nudge a shard waits in the queue (workers/sweeps.py).
+    assert quick == {Job.RESCORE_DUE, Job.RUN_SHARD, Job.FINISH_SCORING_RUN, Job.EXPLAIN, Job.ANSWER}
+
+
 def test_only_json_is_accepted():
     assert list(app.conf.accept_content) == ["json"]
     assert app.conf.task_serializer == "json"

@@ -19,6 +19,7 @@ from segmentation.models import Customer, Decision, LeaseState, Membership
 from tests.crm_integration import fixtures
 from tests.crm_integration.test_line import work
 from tests.support.brokers import Proxy, reachable
+from workers import publisher
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.services]
 
@@ -160,6 +161,28 @@ def test_a_broker_that_is_away_keeps_the_message_waiting_and_is_used_again(
     assert {key for key, _told in receiver()} == set(
         OutboundMessage.objects.values_list("message_id", flat=True)
     )
+    proxy.close()
+
+
+@pytest.mark.parametrize("breaks", [False, True])
+@pytest.mark.parametrize("broker", ["rabbitmq"], indirect=True)
+def test_without_confirms_what_the_broker_never_got_would_count_as_delivered(
+    client, broker, connection, receiver, shop, settings, monkeypatch, breaks
+):
+    starter.install()
+    proxy = Proxy(broker.url, 5672)
+    settings.CELERY_BROKER_URL = proxy.url
+    monkeypatch.setattr(publisher, "CONFIRM_SECONDS", 1)
+    if breaks:
+        monkeypatch.setattr(publisher, "_connection", lambda url: Broker(url, connect_timeout=5))
+    proxy.swallows = b"decision.made"
+    decide(client, connection, customer="C-1")
+    delivered = set(
+        OutboundMessage.objects.filter(state=LeaseState.DONE).values_list("message_id", flat=True)
+    )
+    settings.CELERY_BROKER_URL = broker.url
+    lost = delivered - {key for key, _told in receiver()}
+    assert bool(lost) is breaks
     proxy.close()
 
 

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from kombu.transport import virtual
+from redis.exceptions import OutOfMemoryError
 
 from workers.celery import app
 from workers.redis_transport import QoS, Transport
@@ -32,6 +33,11 @@ def held():
 def test_the_worker_uses_it_for_redis():
     for url in ("redis://127.0.0.1/", "rediss://127.0.0.1/"):
         assert app.connection_for_read(url).get_transport_cls() is Transport
+
+
+def test_a_redis_without_room_is_waited_for():
+    """Whatever the worker asks of it, an acknowledgement too, it takes for a connection that is lost."""
+    assert issubclass(OutOfMemoryError, app.connection_for_read("redis://127.0.0.1/").connection_errors)
 
 
 @pytest.mark.parametrize(

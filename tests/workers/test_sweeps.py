@@ -66,7 +66,7 @@ def test_a_delivery_that_is_due_is_nudged(nudges, connection):
         connection=connection, message_id="1", topic="t", body=b"{}", run_after=LONG_AGO
     )
     sweeps.nudge_late_rows()
-    assert (Job.DELIVER, {}) in nudges
+    assert (Job.DELIVER, {"connection_id": connection.pk}) in nudges
 
 
 def test_a_privacy_request_that_nobody_took_is_nudged(nudges):

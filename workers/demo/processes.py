@@ -93,7 +93,7 @@ def start_web(
     """A WSGI server on loopback; returns once it accepts connections."""
     command = [
         sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port),
-        "--workers", "1", "--blocking-threads", "4", "--no-ws", application,
+        "--workers", "1", "--blocking-threads", "512", "--no-ws", application,
     ]  # fmt: skip
     web = Process("web server", command, log=log, environment=environment)
     deadline = time.monotonic() + START_SECONDS

@@ -171,6 +171,11 @@ def connect(receiver_url: str) -> Connection:
     return connection
 
 
-def environment(receiver_pair: str) -> dict[str, str]:
-    """What the demo's processes need besides: the one private address that deliveries may reach."""
-    return {"OUTBOUND_ALLOW": receiver_pair}
+def environment(receiver_pair: str, *, port: int) -> dict[str, str]:
+    """What the demo's processes need besides: the one private address that deliveries may reach, and where they are."""
+    return {"SITE_URL": f"http://127.0.0.1:{port}", "OUTBOUND_ALLOW": receiver_pair, **_given("SITE_URL")}
+
+
+def _given(name: str) -> dict[str, str]:
+    """What the operator said counts, such as the address of a tunnel."""
+    return {name: os.environ[name]} if os.environ.get(name) else {}

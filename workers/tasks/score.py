@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from segmentation import jobs
 from segmentation.jobs import Job
 from workers.tasks.base import task
 
@@ -7,10 +8,10 @@ from workers.tasks.base import task
 @task(Job.RESCORE_DUE)
 def rescore_due() -> None:
     from crm_integration import outbox
-    from segmentation import scoring
+    from segmentation import rescoring
+    from workers.queues import TURN_SECONDS
 
-    while scoring.rescore_due(on_decided=outbox.stage):
-        pass
+    rescoring.work_off_due(seconds=TURN_SECONDS, on_decided=outbox.stage)
 
 
 @task(Job.RUN_SHARD)
@@ -38,6 +39,70 @@ def explain(customer_id: int) -> None:
     from segmentation import reasons
 
     reasons.explain(customer_id)
+
+
+@task(Job.BACKTEST)
+def backtest(backtest_id: int) -> None:
+    from segmentation import policy_backtests
+
+    policy_backtests.work(backtest_id)
+
+
+@task(Job.ESTIMATE)
+def estimate(estimate_id: int) -> None:
+    from segmentation import estimates
+
+    estimates.work(estimate_id)
+
+
+@task(Job.ANSWER)
+def answer(explanation_id: int) -> None:
+    from segmentation import questions
+
+    questions.answer(explanation_id)
+
+
+@task(Job.PROMOTION_DIFF)
+def work_out_promotion(diff_id: int) -> None:
+    from segmentation import promotion_diffs
+
+    promotion_diffs.work(diff_id)
+
+
+@task(Job.DRAW_MAP)
+def draw_map(map_id: int) -> None:
+    from segmentation import maps
+
+    maps.work(map_id)
+
+
+@task(Job.MEASURE)
+def measure(result_id: int) -> None:
+    from segmentation.results import measuring
+
+    measuring.work(result_id)
+
+
+@task(Job.COUNT_RULE)
+def count_rule(count_id: int) -> None:
+    from segmentation import exact_counts
+
+    exact_counts.work(count_id)
+
+
+@task(Job.DEMAND_OUTLOOK)
+def demand_outlook(outlook_id: int) -> None:
+    from segmentation.demand import outlooks
+
+    outlooks.work(outlook_id)
+
+
+@task(Job.READ_TEXTS)
+def read_texts() -> None:
+    from segmentation import texts
+
+    if texts.work():
+        jobs.enqueue(Job.READ_TEXTS)
 
 
 @task(Job.REFRESH_SEGMENT)

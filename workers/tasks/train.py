@@ -11,3 +11,10 @@ def run(run_id: int) -> None:
 
     supervisor.train(run_id)
     jobs.tell_finished()
+
+
+@task(Job.RUN_EVALUATION)
+def evaluate(run_id: int) -> None:
+    from workers import supervisor
+
+    supervisor.evaluate(run_id)

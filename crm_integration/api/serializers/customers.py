@@ -27,6 +27,9 @@ class CustomerSerializer(serializers.ModelSerializer):
     channel = TextOrNull()
     known_since = serializers.DateTimeField(source="created_at", read_only=True)
     tier = TextOrNull(help_text="high, middle, low, none; null: no score.")
+    tier_is_set_by_staff = serializers.SerializerMethodField(
+        help_text="Staff set this tier; the model's own stands in the customer's scores."
+    )
     expected_value = MoneyField(source="future_value_minor")
     spent = MoneyField(source="spent_minor")
     priority = PriorityField()
@@ -39,11 +42,14 @@ class CustomerSerializer(serializers.ModelSerializer):
     class Meta:
         model = Customer
         fields: tuple[str, ...] = (
-            "reference", "country", "channel", "signed_up_at", "known_since", "tier", "churn_probability",
-            "expected_value", "orders", "spent", "first_order_at", "last_order_at", "priority", "offer",
-            "is_profiled", "scored_as_of", "why_no_score", "is_current",
+            "reference", "country", "channel", "signed_up_at", "known_since", "tier", "tier_is_set_by_staff",
+            "churn_probability", "expected_value", "orders", "spent", "first_order_at", "last_order_at", "priority",
+            "offer", "is_profiled", "scored_as_of", "why_no_score", "is_current",
         )  # fmt: skip
         read_only_fields: tuple[str, ...] = fields
+
+    def get_tier_is_set_by_staff(self, customer: Customer) -> bool:
+        return bool(customer.set_tiers)  # type: ignore[attr-defined]
 
     def get_is_current(self, customer: Customer) -> bool:
         return customer.scored_version == customer.input_version
@@ -150,9 +156,19 @@ class SideSerializer(serializers.Serializer):
     reasons = ReasonSerializer(many=True)
 
 
+class OverrideSerializer(serializers.Serializer):
+    """What staff set instead of the model's class, which stays in `label`."""
+
+    label: Any = serializers.CharField()
+    reason = serializers.CharField()
+    since = serializers.DateTimeField(source="set_at")
+    last_day = serializers.DateField(allow_null=True, help_text="Null: until somebody lifts it.")
+
+
 class ExplainedScoreSerializer(ScoreSerializer):
     """With the answer in words, and what speaks for it and against it."""
 
+    override = serializers.SerializerMethodField(help_text="Null: the model's own class counts.")
     answer = serializers.SerializerMethodField()
     reasons = serializers.SerializerMethodField()
     reasons_pending = serializers.SerializerMethodField(
@@ -160,11 +176,18 @@ class ExplainedScoreSerializer(ScoreSerializer):
     )
 
     class Meta(ScoreSerializer.Meta):
-        fields: tuple[str, ...] = (*ScoreSerializer.Meta.fields, "answer", "reasons", "reasons_pending")
+        fields: tuple[str, ...] = (
+            *ScoreSerializer.Meta.fields, "override", "answer", "reasons", "reasons_pending",
+        )  # fmt: skip
         read_only_fields: tuple[str, ...] = fields
 
     def _view(self, score: Score) -> ScoreView:
         return self.context["views"][score.pk]
+
+    @extend_schema_field(OverrideSerializer(allow_null=True))
+    def get_override(self, score: Score) -> Any:
+        said = self.context["overrides"].get(score.target_id)
+        return None if said is None else OverrideSerializer(said).data
 
     def get_answer(self, score: Score) -> str:
         return self._view(score).headline
@@ -181,17 +204,36 @@ class ReferenceSerializer(serializers.Serializer):
     reference = serializers.CharField()
 
 
+class PickedSerializer(serializers.Serializer):
+    number = serializers.CharField(help_text="As the shop calls it.")
+    name = serializers.CharField(allow_blank=True)
+
+
 class OfferedSerializer(NamedSerializer):
     kind = serializers.CharField()
-    text = serializers.CharField(help_text="Filled in, except {products}.")
+    text = serializers.CharField(help_text="Filled in, except {first_name} and {last_name}.")
+    texts = serializers.DictField(child=serializers.CharField(), help_text="In other languages, by code.")
+    products = PickedSerializer(
+        many=True, help_text="Those that {products} names; empty where none is suggested."
+    )
     percentage = serializers.CharField(allow_null=True)
+    points = serializers.IntegerField(allow_null=True)
     value = MoneySerializer(allow_null=True)
     code = serializers.CharField(allow_null=True)
     valid_until = serializers.DateField()
 
 
+class BesideSerializer(OfferedSerializer):
+    """An offer that another campaign gives along with the decision's."""
+
+    campaign = NamedSerializer()
+
+
 class ServedSerializer(PrioritySerializer):
     handling = serializers.CharField(allow_null=True)
+    owner = serializers.CharField(allow_null=True)
+    answer_by = serializers.DateTimeField(allow_null=True, help_text="In the shop's business hours.")
+    until = serializers.DateTimeField(allow_null=True)
 
 
 class WhySerializer(serializers.Serializer):
@@ -222,6 +264,7 @@ class NextActionSerializer(serializers.Serializer):
     service_priority = ServedSerializer()
     offer = OfferedSerializer(allow_null=True)
     campaign = NamedSerializer(allow_null=True)
+    also = BesideSerializer(many=True)
     segments = serializers.ListField(child=serializers.CharField())
     reasons = serializers.ListField(child=serializers.CharField())
     why = WhySerializer()

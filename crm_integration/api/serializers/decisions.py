@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
@@ -9,6 +10,7 @@ from rest_framework import serializers
 
 from crm_integration.api.serializers.common import MoneyField, NamedSerializer, PriorityField, TextOrNull
 from segmentation.models import Decision, Membership, Offer, Product, Segment, ServicePriority
+from segmentation.segment_history import Stay
 
 
 class DecisionSerializer(serializers.ModelSerializer):
@@ -53,6 +55,13 @@ class ReasonsSerializer(serializers.Serializer):
     priorities = RuleSerializer(many=True)
 
 
+class ReasonsNowSerializer(ReasonsSerializer):
+    """The reasons of what a customer gets now. `decided_at` null: judged as it would be now."""
+
+    gets = serializers.BooleanField()
+    decided_at = serializers.DateTimeField(allow_null=True)
+
+
 class DecisionDetailSerializer(DecisionSerializer):
     """With the reasons, as they were when it was made."""
 
@@ -74,10 +83,31 @@ class ServicePrioritySerializer(serializers.ModelSerializer):
     priority = PriorityField(source="level")
     rule = serializers.CharField(source="rule.name", read_only=True, allow_null=True, default=None)
     handling = serializers.CharField(source="rule.handling", read_only=True, allow_null=True, default=None)
+    owner = serializers.CharField(source="rule.owner", read_only=True, allow_null=True, default=None)
+    reason = serializers.CharField(
+        source="override.reason",
+        read_only=True,
+        allow_null=True,
+        default=None,
+        help_text="Of a person's word.",
+    )
+    answer_by = serializers.DateTimeField(source="respond_by", read_only=True, allow_null=True)
+    until = serializers.DateTimeField(source="expires_at", read_only=True, allow_null=True)
 
     class Meta:
         model = ServicePriority
-        fields: tuple[str, ...] = ("customer", "priority", "since", "rule", "handling")
+        fields: tuple[str, ...] = (
+            "customer",
+            "priority",
+            "since",
+            "rule",
+            "handling",
+            "owner",
+            "reason",
+            "answer_by",
+            "until",
+            "handled_at",
+        )
         read_only_fields: tuple[str, ...] = fields
 
 
@@ -104,13 +134,18 @@ class SegmentSerializer(serializers.ModelSerializer):
         read_only_fields: tuple[str, ...] = fields
 
 
-class MemberSerializer(serializers.ModelSerializer):
-    customer = serializers.CharField(source="customer.reference", read_only=True)
+class MemberSerializer(serializers.Serializer):
+    """Somebody who is in a segment (Membership), or was on a day (segment_history.Stay)."""
 
-    class Meta:
-        model = Membership
-        fields: tuple[str, ...] = ("customer", "entered_at")
-        read_only_fields: tuple[str, ...] = fields
+    customer = serializers.SerializerMethodField(help_text="The shop's id.")
+    entered_at = serializers.DateTimeField(read_only=True)
+    left_at = serializers.SerializerMethodField(help_text="Null: still in.")
+
+    def get_customer(self, row: Membership | Stay) -> str:
+        return row.reference if isinstance(row, Stay) else row.customer.reference
+
+    def get_left_at(self, row: Membership | Stay) -> datetime | None:
+        return row.left_at if isinstance(row, Stay) else None
 
 
 class OfferSerializer(serializers.ModelSerializer):

@@ -12,7 +12,7 @@ from crm_integration.models import ApiToken, DeliveryAttempt, InboundMessage, Ou
 from segmentation.ml.config import PRESETS
 from segmentation.models import ImportRun, ModelVersion, ScoringRun, TrainingRun
 
-_JOB = ("state", "progress", "doing", "problem", "created_at", "started_at", "finished_at")
+JOB = ("state", "progress", "doing", "problem", "created_at", "started_at", "finished_at")
 
 
 class JobSerializer(serializers.ModelSerializer):
@@ -36,7 +36,7 @@ class TrainingSerializer(JobSerializer):
             "as_of",
             "versions",
             "cancel_requested",
-            *_JOB,
+            *JOB,
         )
         read_only_fields: tuple[str, ...] = fields
 
@@ -46,7 +46,7 @@ class ImportSerializer(JobSerializer):
         model = ImportRun
         fields: tuple[str, ...] = (
             "id", "kind", "rows_read", "rows_imported", "rows_repeated", "rows_skipped", "rows_rejected",
-            "events_created", "customers_created", *_JOB,
+            "events_created", "customers_created", "cancel_requested", *JOB,
         )  # fmt: skip
         read_only_fields: tuple[str, ...] = fields
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
 from django.db.models import QuerySet
+from django.utils import timezone
+from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -24,6 +28,7 @@ from crm_integration.api.serializers.jobs import (
     ModelVersionSerializer,
 )
 from crm_integration.models import Scope
+from segmentation import segment_history
 from segmentation.models import (
     Membership,
     ModelVersion,
@@ -33,6 +38,8 @@ from segmentation.models import (
     Shop,
 )
 from segmentation.normal import is_clean
+
+FIRST_DAY = date(1970, 1, 1)
 
 
 class SegmentsView(ListResource):
@@ -59,6 +66,19 @@ class SegmentView(Resource):
 
 class MembersQuery(Query):
     entered_since = since("members who came in")
+    on = serializers.DateField(
+        required=False, help_text="Who was in at the end of this day of the shop, instead of now."
+    )
+
+    def validate_on(self, day: date) -> date:
+        if not FIRST_DAY <= day <= timezone.now().astimezone(Shop.get().zone).date():
+            raise ValidationError(_("A day from 1970 to today."))
+        return day
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if "on" in attrs and "entered_since" in attrs:
+            raise ValidationError(_("Ask for “on” or for “entered_since”, not for both."))
+        return attrs
 
 
 class MembersView(ListResource):
@@ -71,8 +91,20 @@ class MembersView(ListResource):
         operation_id="segments_members", parameters=[MembersQuery], responses=MemberSerializer(many=True)
     )
     def get(self, request: Request, slug: str) -> Response:
-        """Who is in a segment now, and since when."""
-        return self.page(request)
+        """Who is in a segment now, or was on a day, and since when."""
+        return self.page_on(request, self.wanted["on"]) if "on" in self.wanted else self.page(request)
+
+    def page_on(self, request: Request, day: date) -> Response:
+        segment = one(Segment.objects.all(), slug=self.kwargs["slug"])
+        paginator = self.pagination_class()
+        stays = paginator.page_of(
+            lambda after, most: segment_history.stays_on(segment, day, limit=most, after=after),
+            key="customer_id",
+            cursor=self.wanted["cursor"],
+            limit=self.wanted["limit"],
+        )
+        shown = MemberSerializer(stays, many=True).data
+        return Response({"next": paginator.next_link(request), "results": shown})
 
     def rows(self, wanted: Mapping[str, Any]) -> QuerySet[Membership]:
         segment = one(Segment.objects.all(), slug=self.kwargs["slug"])

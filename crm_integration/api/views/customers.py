@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet, prefetch_related_objects
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
@@ -28,7 +28,7 @@ from crm_integration.api.serializers.customers import (
 )
 from crm_integration.api.views.intake import CustomersIn
 from crm_integration.models import Scope
-from segmentation import consents, contacts, identities, reasons
+from segmentation import consents, contacts, identities, overrides, reasons
 from segmentation.dashboard import score_views
 from segmentation.models import (
     AuditEntry,
@@ -41,6 +41,7 @@ from segmentation.models import (
     Score,
     Segment,
     Shop,
+    Target,
 )
 from segmentation.models.customers import PriorityLevel
 from segmentation.normal import MAX_REFERENCE, is_clean
@@ -64,7 +65,7 @@ class CustomersQuery(Query):
     tier = serializers.CharField(required=False, max_length=32)
     segment = serializers.SlugField(required=False, help_text="Members of this segment.")
     priority = serializers.ChoiceField(required=False, choices=sorted(LEVELS))
-    updated_since = since("customers about whom something was decided, or who changed segment,")
+    updated_since = since("customers about whom something was decided, or who changed tier or segment,")
 
 
 class CustomersView(CustomersIn, ListResource):
@@ -82,6 +83,7 @@ class CustomersView(CustomersIn, ListResource):
 
     def rows(self, wanted: Mapping[str, Any]) -> QuerySet[Customer]:
         rows = Customer.objects.filter(merged_into=None).select_related("current_offer")
+        rows = rows.prefetch_related(_set_tiers())
         for name in ("reference", "tier"):
             if name in wanted:
                 rows = rows.filter(**{name: wanted[name]})
@@ -95,12 +97,20 @@ class CustomersView(CustomersIn, ListResource):
         return rows
 
 
+def _set_tiers() -> Prefetch:
+    """Tiers that staff set, as `set_tiers`."""
+    rows = overrides.in_force().filter(target__kind=Target.Kind.VALUE_TIER)
+    return Prefetch("overrides", queryset=rows, to_attr="set_tiers")
+
+
 def _updated(moment: Any) -> Q:
-    """Decisions and those who left by an index; who is in reads the memberships, a row of a few bytes each."""
+    """Decisions, new tiers and those who left by an index; who is in reads the memberships, a row of a few bytes each."""
     decided = Decision.objects.filter(decided_at__gte=moment).values("customer_id")
     left = PastMembership.objects.filter(segment__in=Segment.objects.values("pk"), left_at__gte=moment)
     entered = Membership.objects.filter(entered_at__gte=moment)
-    return Q(pk__in=decided.union(left.values("customer_id"), entered.values("customer_id"), all=True))
+    moved = (left.values("customer_id"), entered.values("customer_id"))
+    regraded = Customer.objects.filter(tier_changed_at__gte=moment)
+    return Q(pk__in=decided.union(*moved, regraded.values("pk"), all=True))
 
 
 class CustomerView(Resource):
@@ -110,6 +120,7 @@ class CustomerView(Resource):
     def get(self, request: Request, reference: str) -> Response:
         """One customer with segments and consent."""
         customer = find(reference)
+        prefetch_related_objects([customer], _set_tiers())
         slugs = Membership.objects.filter(customer=customer, segment__is_active=True)
         answers = consents.current([customer.pk])
         context = {
@@ -171,10 +182,13 @@ class CustomerScoresView(Resource):
         reasons.ask(customer.pk)
         rows = Score.objects.filter(customer=customer).select_related("customer", "target", "version")
         scores = list(rows.order_by("target__slug"))
-        views = dict(
-            zip((score.pk for score in scores), score_views.of_customer(customer, Shop.get()), strict=True)
-        )
-        return Response(ExplainedScoreSerializer(scores, many=True, context={"views": views}).data)
+        said = overrides.of_customer(customer)
+        told = score_views.of_customer(customer, Shop.get(), said)
+        context = {
+            "views": dict(zip((score.pk for score in scores), told, strict=True)),
+            "overrides": {row.target_id: row for row in said},
+        }
+        return Response(ExplainedScoreSerializer(scores, many=True, context=context).data)
 
 
 class ContactView(Resource):

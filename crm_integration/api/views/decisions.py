@@ -12,11 +12,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from crm_integration.api.base import ListResource, Resource, one
-from crm_integration.api.queries import Query, since
+from crm_integration.api.queries import Filters, Query, since
 from crm_integration.api.serializers.customers import ScoreSerializer
 from crm_integration.api.serializers.decisions import (
     DecisionDetailSerializer,
     DecisionSerializer,
+    ReasonsNowSerializer,
     ServicePrioritySerializer,
 )
 from crm_integration.api.views.customers import LEVELS, find
@@ -24,6 +25,8 @@ from crm_integration.models import Scope
 from segmentation import decisions
 from segmentation.decisions.explaining import RuleExplanation
 from segmentation.models import (
+    Campaign,
+    Customer,
     Decision,
     Score,
     ServicePriority,
@@ -80,6 +83,50 @@ class DecisionView(Resource):
         return Response(DecisionDetailSerializer(decision, context={"reasons": reasons}).data)
 
 
+class WhyQuery(Filters):
+    campaign = serializers.SlugField(
+        required=False,
+        help_text="Only this campaign; one that the last decision knows nothing of is judged now.",
+    )
+
+
+class WhyView(Resource):
+    scopes = {"GET": Scope.DECISIONS_READ}
+    query = WhyQuery
+
+    @extend_schema(operation_id="customers_why", parameters=[WhyQuery], responses=ReasonsNowSerializer)
+    def get(self, request: Request, reference: str) -> Response:
+        """Why a customer gets or does not get what campaigns give: every rule, its verdict and what it found."""
+        customer = find(reference)
+        if "campaign" in self.wanted:
+            campaign = one(Campaign.objects.all(), slug=self.wanted["campaign"])
+            answer = decisions.why(customer, campaign)
+            said = {
+                "summary": [answer.sentence],
+                "offers": [_told(rule) for rule in answer.rules],
+                "priorities": [],
+            }
+            return Response(
+                ReasonsNowSerializer({**said, "gets": answer.gets, "decided_at": answer.decided_at}).data
+            )
+        return Response(ReasonsNowSerializer(_everything(customer)).data)
+
+
+def _everything(customer: Customer) -> dict[str, Any]:
+    rows = Decision.objects.select_related("policy", "snapshot").filter(customer=customer)
+    decision = rows.order_by("-pk").first()
+    if decision is None:
+        return {"summary": [], "offers": [], "priorities": [], "gets": False, "decided_at": None}
+    found = decisions.explain(decision)
+    return {
+        "summary": list(found.summary),
+        "offers": [_told(rule) for rule in found.offers],
+        "priorities": [_told(rule) for rule in found.priorities],
+        "gets": decision.offer_id is not None,
+        "decided_at": decision.decided_at,
+    }
+
+
 def _told(rule: RuleExplanation) -> dict[str, Any]:
     return {
         "title": rule.title,
@@ -130,7 +177,7 @@ class ServicePrioritiesView(ListResource):
         return self.page(request)
 
     def rows(self, wanted: Mapping[str, Any]) -> QuerySet[ServicePriority]:
-        rows = ServicePriority.objects.select_related("customer", "rule")
+        rows = ServicePriority.objects.select_related("customer", "rule", "override")
         if "level" in wanted:
             rows = rows.filter(level=LEVELS[wanted["level"]])
         return rows.filter(since__gte=wanted["since"]) if "since" in wanted else rows

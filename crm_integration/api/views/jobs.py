@@ -25,7 +25,7 @@ from crm_integration.api.serializers.jobs import (
     TrainingSerializer,
 )
 from crm_integration.models import Scope
-from segmentation import scoring_runs, training_runs
+from segmentation import imports, scoring_runs, training_runs
 from segmentation.models import (
     AuditEntry,
     ImportRun,
@@ -180,3 +180,17 @@ class ImportView(Resource):
     def get(self, request: Request, pk: int) -> Response:
         """State, progress and counts of an import."""
         return Response(ImportSerializer(one(ImportRun.objects.all(), pk=pk)).data)
+
+
+class CancelImportView(Resource):
+    scopes = {"POST": Scope.JOBS_RUN}
+
+    @extend_schema(operation_id="imports_cancel", request=None, responses=ImportSerializer)
+    @idempotent
+    def post(self, request: Request, pk: int) -> Response:
+        """Stop an import that waits, or ask one that runs to stop; what it stored stays. 409 when it is over."""
+        run = one(ImportRun.objects.all(), pk=pk)
+        if not imports.request_cancel(run):
+            raise Conflict(_("It is over already."))
+        AuditEntry.record("api.import_cancelled", run, token=self.token.prefix)
+        return Response(ImportSerializer(run).data)

@@ -11,6 +11,7 @@ from django.db import connection as database
 from django.utils import timezone
 
 from crm_integration import reconciling
+from crm_integration.comparing import CannotCompare
 from crm_integration.models import Connection, Reconciliation
 from segmentation.models import LeaseState
 
@@ -44,7 +45,7 @@ class Command(BaseCommand):
             row, _new = reconciling.start(
                 connection, period=f"asked {now:%Y-%m-%dT%H:%M:%S.%f}", now=now, since=options["since"]
             )
-        except reconciling.CannotCompare as problem:
+        except CannotCompare as problem:
             raise CommandError(str(problem)) from problem
         self._work(row)
         self._conclude(row)

@@ -25,7 +25,11 @@ class Command(BaseCommand):
         parser.add_argument("--origins", default="", metavar="DATES", help=days)
         learned = "learn as of these days, comma-separated; default: every 90 days before an origin"
         parser.add_argument("--cutoffs", default="", metavar="DATES", help=learned)
+        folds = "test on each of this many parts of the customers in turn, instead of on later days"
+        parser.add_argument("--folds", type=int, default=0, metavar="K", help=folds)
         parser.add_argument("--preset", default="default", help="fast or default")
+        named = "algorithms by name, comma-separated, or all; default: the usual ones"
+        parser.add_argument("--algorithm", default="", metavar="NAME[,NAME…]", help=named)
         parser.add_argument("--seed", type=int, default=1)
         parser.add_argument("--rounds", type=int, default=1000, help="bootstrap rounds behind the intervals")
         parser.add_argument(
@@ -52,7 +56,11 @@ class Command(BaseCommand):
         from segmentation import backtests, training
         from segmentation.ml.config import preset
 
+        if options["folds"] and (options["folds"] < 2 or "," in options["origins"]):
+            raise CommandError("Ask for 2 folds or more, and with folds for one origin at most.")
         wanted = targets.active(None if options["target"] == "all" else [options["target"]])
+        if options["target"] == "all":
+            wanted = [target for target in wanted if targets.is_evaluated(target)]
         families = training.families(wanted)
         results = []
         for family in families:
@@ -67,9 +75,11 @@ class Command(BaseCommand):
                         family,
                         origins=_dates(options["origins"]) or [backtests.latest_origin(family)],
                         cutoffs=_dates(options["cutoffs"]),
+                        folds=options["folds"],
                         config=preset(options["preset"], seed=options["seed"]),
                         rounds=options["rounds"],
                         max_rows=options["max_rows"],
+                        algorithms=[name for name in options["algorithm"].split(",") if name.strip()],
                         watch=watch,
                     )
                 )
@@ -79,11 +89,13 @@ class Command(BaseCommand):
     def _print(self, report: dict[str, Any]) -> None:
         for day, found in report["origins"].items():
             self.stdout.write(f"Tested as of {day}, learned as of {', '.join(found['data']['cutoffs'])}")
-            for line in reports.lines(found["figures"]):
+            for warning in found["data"].get("warnings", ()):
+                self.stdout.write(f"  Warning: {warning}")
+            for line in reports.lines(found["figures"], name=found["candidate"]):
                 self.stdout.write(f"  {line}")
         if len(report["origins"]) > 1:
-            self.stdout.write(f"Mean of {len(report['origins'])} origins")
-            for line in reports.mean_lines(report["mean"]):
+            self.stdout.write(f"Mean of {len(report['origins'])} {'folds' if report['folds'] else 'origins'}")
+            for line in reports.pooled_lines(report["pooled"], name=report["candidate"]):
                 self.stdout.write(f"  {line}")
 
     def _write(self, results: list[Any], options: dict[str, Any]) -> None:

@@ -42,6 +42,11 @@ class Command(BaseCommand):
             help="the order of browsing steps tells what comes next (default)",
         )
         parser.add_argument(
+            "--campaign",
+            action="store_true",
+            help="also play a campaign on the day of the end, with a holdout and logged chances",
+        )
+        parser.add_argument(
             "--no-sequence-signal",
             action="store_false",
             dest="sequence_signal",
@@ -58,12 +63,15 @@ class Command(BaseCommand):
                 end=_day(options["end"]),
                 currency=options["currency"].upper(),
                 sequence_signal=options["sequence_signal"],
+                campaign=options["campaign"],
             )
             with _progress_bar(config.customers) as advance:
                 report = simulate(config, out, advance)
         except SimulationError as error:
             raise CommandError(str(error)) from error
         self.stdout.write(_summary(report))
+        if report.campaign is not None:
+            self.stdout.write(_campaign(report))
 
 
 def _day(text: str | None) -> date:
@@ -99,6 +107,25 @@ def _summary(report: SimulationReport) -> str:
         "once": _share(report.one_time_share),
         "seconds": report.seconds,
         "folder": report.folder,
+    }
+
+
+def _campaign(report: SimulationReport) -> str:
+    """What its holdout measures, beside what only the simulator knows."""
+    import polars as pl
+
+    from segmentation.simulator import measured
+
+    assert report.campaign is not None
+    log = pl.read_parquet(report.campaign)
+    found = measured.of_files(log, pl.read_parquet(report.responses))
+    return _(
+        "The campaign reached %(given)s of %(all)s customers; measured against its holdout it made %(value)s more of them "
+        "order (%(low)s to %(high)s), in truth %(truth)s."
+    ) % {
+        "given": f"{log.filter(~pl.col('held_out')).height:,}",
+        "all": f"{log.height:,}",
+        **{name: f"{getattr(found, name):+.1%}" for name in ("value", "low", "high", "truth")},
     }
 
 

@@ -11,10 +11,14 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from segmentation import leases, registry, reports, targets, training_runs
+from segmentation import comparisons, leases, promotion_policy, reports, targets, training_runs
+from segmentation.ml import families
+from segmentation.ml.config import PRESETS, settings_from_text
+from segmentation.ml.schema import LearningError
 from segmentation.models import LeaseState, ModelVersion, TrainingRun
 
 POLL_SECONDS = 1.0
+WITHOUT_LABELS = ("clusters", "anomaly", "next_products")
 
 
 class Command(BaseCommand):
@@ -24,7 +28,23 @@ class Command(BaseCommand):
         parser.add_argument(
             "--targets", nargs="+", metavar="TARGET", help="short names; default: all active ones"
         )
-        parser.add_argument("--preset", default="default", help="fast or default")
+        parser.add_argument("--preset", default="default", help=", ".join(PRESETS))
+        named = f"comma-separated: {', '.join(families.FAMILIES)}, or {families.ALL}; default: those of the preset"
+        parser.add_argument("--algorithm", default="", metavar="NAME[,NAME…]", help=named)
+        parser.add_argument(
+            "--compare",
+            action="store_true",
+            help="show all algorithms of the run beside each other at the end",
+        )
+        parser.add_argument(
+            "--search",
+            type=int,
+            default=0,
+            metavar="TRIALS",
+            help="try so many other settings of each network first",
+        )
+        chosen = "a setting of segmentation/ml/config.py, such as optimiser=sgd; may be repeated"
+        parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help=chosen)
         parser.add_argument("--seed", type=int, default=1)
         parser.add_argument(
             "--as-of", type=date.fromisoformat, metavar="DATE", help="use only data before this day"
@@ -37,17 +57,22 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         targets.install()
-        config = {} if options["rounds"] is None else {"rounds": options["rounds"]}
         try:
+            config = settings_from_text(options["set"])
+            if options["rounds"] is not None:
+                config["rounds"] = options["rounds"]
+            if options["search"]:
+                config["search"] = options["search"]
             run = training_runs.request(
                 targets.active(options["targets"]),
                 preset=options["preset"],
                 seed=options["seed"],
                 cutoffs=options["cutoffs"] or (),
                 as_of=options["as_of"],
+                algorithms=[name for name in options["algorithm"].split(",") if name.strip()],
                 config=config,
             )
-        except (training_runs.TrainingError, targets.TargetError) as error:
+        except (training_runs.TrainingError, targets.TargetError, LearningError) as error:
             raise CommandError(str(error)) from error
         if options["inline"]:
             self._here(run)
@@ -59,6 +84,14 @@ class Command(BaseCommand):
             )
             return
         self._conclude(run)
+        if options["compare"]:
+            self._compare(run)
+
+    def _compare(self, run: TrainingRun) -> None:
+        for target in run.targets.order_by("slug"):
+            self.stdout.write(f"\n{target.name}")
+            for line in comparisons.lines(run, target):
+                self.stdout.write(f"  {line}")
 
     def _here(self, run: TrainingRun) -> None:
         from segmentation import training
@@ -91,12 +124,29 @@ class Command(BaseCommand):
         run.refresh_from_db()
         if run.state != LeaseState.DONE:
             raise CommandError(run.error or f"Training run {run.pk} was {run.get_state_display().lower()}.")
-        for version in ModelVersion.objects.filter(training_run=run, algorithm="blend").order_by("number"):
+        candidates = [one["version"] for one in run.summary["versions"]]
+        for version in ModelVersion.objects.filter(training_run=run, number__in=candidates).order_by(
+            "number"
+        ):
             self.stdout.write(f"Version {version.number} ({version.algorithm})")
-            for line in reports.lines(version.evaluation):
+            for line in reports.lines(version.evaluation, name=version.algorithm):
                 self.stdout.write(f"  {line}")
             for target in version.targets.order_by("slug"):
-                self.stdout.write(f"  {target.name}: {registry.compare(target, version).reason}")
+                self.stdout.write(f"  {target.name}: {promotion_policy.compare(target, version).reason}")
+        for slug, told in _without_figures(run):
+            self.stdout.write(f"  {slug}: {told['reason']}")
+
+
+def _without_figures(run: TrainingRun) -> list[tuple[str, dict[str, Any]]]:
+    """What became of the targets that have no blend: groups, anomalies, products."""
+    made = run.versions.filter(algorithm__in=WITHOUT_LABELS).values_list("number", flat=True)
+    numbers = set(made)
+    return [
+        (slug, told)
+        for family in run.summary.get("versions", ())
+        if family["version"] in numbers
+        for slug, told in family["targets"].items()
+    ]
 
 
 def _bar() -> Progress:

@@ -20,12 +20,15 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         signal.signal(signal.SIGTERM, _stop)
-        from segmentation import training
-
         try:
-            training.run(training_runs.held(options["run_id"], options["fence"]))
+            self.work(options)
         except leases.LeaseLost as error:
             raise CommandError(str(error), returncode=3) from error
+
+    def work(self, options: dict[str, Any]) -> None:
+        from segmentation import training
+
+        training.run(training_runs.held(options["run_id"], options["fence"]))
 
 
 def _stop(signum: int, frame: FrameType | None) -> None:

@@ -33,7 +33,7 @@ class MultiTaskMLP(nn.Module):
             layers += [nn.Linear(before, after), nn.ReLU(), nn.Dropout(dropout)]
         self.body = nn.Sequential(*layers, nn.Linear(widths[-1], outputs))
 
-    def forward(self, numeric: Tensor, categorical: Tensor) -> Tensor:
+    def forward(self, numeric: Tensor, categorical: Tensor, *events: Tensor) -> Tensor:
         parts = [self.categories(categorical)]
         if self.numbers is not None:
             parts.insert(0, self.numbers(numeric).flatten(1))

@@ -38,5 +38,5 @@ class MultiTaskTabM(nn.Module):
             k=members,
         )
 
-    def forward(self, numeric: Tensor, categorical: Tensor) -> Tensor:
+    def forward(self, numeric: Tensor, categorical: Tensor, *events: Tensor) -> Tensor:
         return self.body(numeric if self.has_numbers else None, categorical if self.has_categories else None)

@@ -65,7 +65,7 @@ class DoorCases:
         message = InboundMessage.objects.get()
         assert (answer.status_code, answer.json()) == (202, {"id": message.pk, "status": "accepted"})
         assert bytes(message.body) == self.good_body()
-        assert nudges == [(Job.PROCESS_INBOUND, {"message_id": message.pk})]
+        assert nudges == [(Job.PROCESS_INBOUND, {})]
 
     def test_the_same_delivery_again_is_a_duplicate_and_adds_nothing(self, client, connection):
         first = self.post(client, connection).json()

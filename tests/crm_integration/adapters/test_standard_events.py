@@ -8,10 +8,10 @@ from decimal import Decimal
 
 import pytest
 
-from crm_integration.adapters.base import Unreadable
+from crm_integration.adapters.base import Merged, PrivacyKind, PrivacyRequest, Unreadable
 from crm_integration.adapters.standard import MAX_BATCH, StandardAdapter
 from segmentation.kinds import EventKind
-from segmentation.normal import NormalConsent, NormalItem
+from segmentation.normal import NO_CODES, NormalCode, NormalConsent, NormalItem
 
 AT = "2026-11-01T10:00:00Z"
 MOMENT = datetime(2026, 11, 1, 10, 0, tzinfo=UTC)
@@ -34,6 +34,46 @@ def rejection(topic, data, **envelope):
     assert not parsed.events
     (found,) = parsed.rejections
     return found.reason
+
+
+@pytest.mark.parametrize(
+    ("told", "codes"),
+    [
+        (["SPRING"], (NormalCode("SPRING"),)),
+        (
+            [{"code": "SPRING", "amount": "5.00"}, {"code": "X"}],
+            (NormalCode("SPRING", Decimal("5.00")), NormalCode("X")),
+        ),
+        ([], ()),
+        (None, ()),
+    ],
+)
+def test_an_order_names_the_codes_it_used(told, codes):
+    data = {"order_id": "A-1", "customer": "c-9", "amount": "9.90", "discount_codes": told}
+    assert event("order.placed", data).codes == codes
+
+
+@pytest.mark.parametrize(
+    "told", ["SPRING", [5], [{"code": "x" * 65}], [{"code": "x", "amount": "-1"}], ["x"] * 21]
+)
+def test_codes_that_are_none_are_refused(told):
+    data = {"order_id": "A-1", "customer": "c-9", "amount": "9.90", "discount_codes": told}
+    assert "discount_codes" in rejection("order.placed", data)
+
+
+@pytest.mark.parametrize(
+    ("kind", "told", "codes"),
+    [
+        ("order.updated", {"discount_codes": []}, NO_CODES),
+        ("order.updated", {"discount_codes": None}, ()),
+        ("order.updated", {}, ()),
+        ("order.placed", {"discount_codes": []}, ()),
+    ],
+)
+def test_a_change_may_say_that_there_is_no_code_any_more(kind, told, codes):
+    """Nothing said takes nothing back, and an order without codes has none to take back."""
+    data = {"order_id": "A-1", "customer": "c-9", "amount": "9.90", **told}
+    assert event(kind, data).codes == codes
 
 
 def test_a_placed_order_carries_its_lines_and_money():
@@ -291,3 +331,23 @@ def test_attributes_are_plain_values(attributes):
     parsed = parse("customer.updated", {"reference": "c", "attributes": attributes})
     assert not parsed.customers
     assert len(parsed.rejections) == 1
+
+
+def test_a_merge_and_a_deletion_are_told_with_their_items():
+    told = [
+        {"type": "customer.deleted", "timestamp": AT, "data": {"reference": "C-1"}},
+        {"type": "customer.merged", "timestamp": AT, "data": {"kept": "C-2", "gone": ["C-3", 4]}},
+    ]
+    parsed = parse("events.batch", {"events": told})
+    assert (parsed.privacy, parsed.privacy_items) == ((PrivacyRequest(PrivacyKind.DELETED, "C-1"),), (0,))
+    assert (parsed.merged, parsed.merged_items) == ((Merged("C-2", ("C-3", "4")),), (1,))
+
+
+@pytest.mark.parametrize(
+    "data", [{}, {"kept": "C-1"}, {"kept": "C-1", "gone": []}, {"kept": "C-1", "gone": "C-2"},
+             {"kept": "C-1", "gone": [None]}, {"kept": "C-1", "gone": [["C-2"]]}, {"gone": ["C-2"]},
+             {"kept": "C-1", "gone": [str(number) for number in range(51)]}],
+    ids=str,
+)  # fmt: skip
+def test_a_merge_needs_to_say_who(data):
+    assert rejection("customer.merged", data)

@@ -11,7 +11,7 @@ import pytest
 from crm_integration.adapters import registry
 from crm_integration.adapters.base import PrivacyKind, PrivacyRequest, Unreadable
 from segmentation.kinds import EventKind
-from segmentation.normal import NormalConsent
+from segmentation.normal import NormalCode, NormalConsent
 from tests.crm_integration.adapters.signing import content, payload
 
 
@@ -57,6 +57,27 @@ def test_a_shopify_order_counts_its_goods_after_discounts_and_without_shipping()
         ("Gift wrapping by hand", 1, Decimal("40.00")),
     ]
     assert sum(item.amount for item in event.items) == event.amount
+
+
+def test_a_shopify_order_names_the_codes_it_used():
+    assert only(shopify("orders_paid").events).codes == (NormalCode("BACK5", Decimal("5.00")),)
+    codes = [
+        {"code": "SPRING", "amount": "3.00", "type": "percentage"},
+        {"code": "spring", "amount": "1.00"},
+        {"code": "FREESHIP", "amount": "4.95", "type": "shipping"},
+        {"code": ""},
+    ]
+    used = only(shopify("orders_paid", discount_codes=codes).events).codes
+    assert used == (NormalCode("spring", Decimal("1.00")), NormalCode("FREESHIP", Decimal(0)))
+
+
+def test_a_woocommerce_order_names_its_coupons():
+    coupons = [
+        {"id": 1, "code": "spring", "discount": "3.50", "discount_tax": "0.70"},
+        {"id": 2, "code": "x"},
+    ]
+    event = parse("woocommerce/order_processing", "order.updated", coupon_lines=coupons).events[0]
+    assert event.codes == (NormalCode("spring", Decimal("3.50")), NormalCode("x", None))
 
 
 def test_a_shopify_order_brings_its_customer_along():

@@ -9,7 +9,7 @@ from django.test import override_settings
 from crm_integration import inbox
 from crm_integration.models import Connection, InboundMessage
 from segmentation.jobs import Job
-from segmentation.models import Consent, Customer, Event
+from segmentation.models import Alert, Consent, Customer, Event
 from tests.crm_integration.api import world
 from tests.crm_integration.fixtures import deliver, envelope, order
 
@@ -31,7 +31,7 @@ def test_an_event_is_a_row_and_a_nudge_and_then_a_fact(api, nudges):
     assert (told["accepted"], told["duplicates"], told["refused"]) == (1, 0, 0)
     message = InboundMessage.objects.get()
     assert message.pk == told["message"]
-    assert nudges == [(Job.PROCESS_INBOUND, {"message_id": message.pk})]
+    assert nudges == [(Job.PROCESS_INBOUND, {})]
     inbox.process(message.pk)
     assert Event.objects.get().customer.reference == "c-1"
     came = api.get(f"/api/messages/{message.pk}/").json()
@@ -43,6 +43,18 @@ def test_the_door_takes_what_the_webhook_takes_and_both_know_the_same_facts(api)
     inbox.process(deliver(api.client, rest, order("o-1")).json()["id"])
     assert statuses(api.post("/api/events/", order("o-1"))) == ["duplicate"]
     assert statuses(api.post("/api/events/", order("o-2"))) == ["accepted"]
+
+
+def test_a_shop_of_ones_own_tells_of_merges_and_deletions(api):
+    kept, gone, leaving = (Customer.objects.create(reference=name) for name in ("C-1", "C-2", "C-3"))
+    merge = envelope("customer.merged", kept="C-1", gone=["C-2"])
+    answer = api.post("/api/events/", batch(merge, envelope("customer.deleted", reference="C-3")))
+    assert statuses(answer) == ["accepted", "accepted"]
+    inbox.process(answer.json()["message"])
+    gone.refresh_from_db()
+    assert gone.merged_into == kept
+    assert leaving.reference in Alert.objects.get().message
+    assert Customer.objects.filter(pk=leaving.pk).exists()
 
 
 def test_each_item_of_a_batch_is_told_apart(api):

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.django_db
 
 # Queries of a page however many rows it shows: two for the token, then what is named.
 QUERIES = {
-    "api_customers": 4,  # customers, shop
+    "api_customers": 5,  # customers, tiers that staff set, shop
     "api_customer_events": 6,  # customer, who was merged into them, events, shop
     "api_scores": 3,
     "api_decisions": 3,
@@ -42,14 +42,16 @@ QUERIES = {
     "api_products": 3,
     "api_trainings": 5,  # targets, versions
     "api_classifications": 3,
+    "api_estimates": 3,
     "api_imports": 3,
     "api_models": 6,  # targets, slots and theirs
     "api_deliveries": 3,
     # of one thing
-    "api_customer": 7,  # customer, merges, consents, shop, segments
-    "api_next_action": 11,  # as much, and what rules can ask about
-    "api_customer_scores": 7,
-    "api_decision": 6,  # what rules can ask about
+    "api_customer": 8,  # customer, tiers that staff set, merges, consents, shop, segments
+    "api_next_action": 13,  # as much, what they were given, and what rules can ask about
+    "api_why": 8,  # what rules can ask about, categories among it
+    "api_customer_scores": 9,
+    "api_decision": 7,  # what rules can ask about, categories among it
 }
 
 
@@ -140,6 +142,64 @@ def test_a_cursor_that_was_not_given_is_refused_or_harmless(api, path, cursor):
     assert answer.status_code == (200 if (path, cursor) == ("/api/customers/", "WzFd") else 400)
 
 
+# --- who was in a segment
+def test_who_was_in_a_segment_on_a_day_page_by_page(api):
+    segment = console.segment()
+    people = console.customers(6)
+    shop_day = timezone.now().astimezone(Shop.get().zone).replace(hour=12)
+    for number, person in enumerate(people[:3]):  # still in, since 2, 4 and 6 days
+        entered = shop_day - timedelta(days=2 * (number + 1))
+        Membership.objects.create(segment=segment, customer=person, entered_at=entered)
+    for number, person in enumerate(people[3:]):  # in from the 9th day back, until 8, 5 and 1 days back
+        left = shop_day - timedelta(days=(8, 5, 1)[number])
+        PastMembership.objects.create(
+            segment=segment, customer=person, entered_at=shop_day - timedelta(days=9), entered_by=1,
+            left_at=left, left_by=1,
+        )  # fmt: skip
+
+    def on(days):
+        day = (shop_day - timedelta(days=days)).date().isoformat()
+        rows = api.pages(f"/api/segments/{segment.slug}/members/", on=day, limit=2)
+        assert [row["customer"] for row in rows] == sorted(row["customer"] for row in rows)
+        return {row["customer"]: row["left_at"] is None for row in rows}
+
+    names = [person.reference for person in people]
+    assert on(10) == {}
+    assert on(9) == dict.fromkeys(names[3:], False)
+    assert on(8) == dict.fromkeys(names[4:], False)
+    assert on(5) == {names[2]: True, names[5]: False}
+    assert on(0) == dict.fromkeys(names[:3], True)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"on": "9999-12-31"}, {"on": "0001-01-01"}, {"on": "yesterday"},
+        {"on": "2026-03-01", "entered_since": "2026-03-01T00:00:00Z"},
+        {"on": "2026-03-01", "cursor": "WyJhIl0"}, {"on": "2026-03-01", "cursor": "WzEsMl0"},
+    ],
+)  # fmt: skip
+def test_a_day_that_cannot_be_answered_is_refused(api, query):
+    segment = console.segment()
+    assert api.get(f"/api/segments/{segment.slug}/members/", **query).status_code == 400
+
+
+def test_who_was_in_a_segment_takes_the_same_few_queries_however_many_were(api):
+    segment = console.segment()
+    address = f"/api/segments/{segment.slug}/members/"
+    today = timezone.now().astimezone(Shop.get().zone).date().isoformat()
+    api.get(address, on=today)  # what is read once a process
+    asked = []
+    for number in range(2):
+        for person in console.customers(5):
+            Membership.objects.create(segment=segment, customer=person)
+        with CaptureQueriesContext(database) as queries:
+            found = api.get(address, on=today)
+        assert len(found.json()["results"]) == 5 * (number + 1)
+        asked.append(len(queries))
+    assert asked[0] == asked[1]
+
+
 # --- filters
 def test_customers_are_filtered_by_tier_segment_priority_and_reference(api):
     french = console.segment()
@@ -159,9 +219,9 @@ def test_customers_are_filtered_by_tier_segment_priority_and_reference(api):
     assert api.get("/api/customers/c%2Fd/").json()["reference"] == "c/d"
 
 
-def test_updated_since_finds_the_decided_and_those_who_changed_segment(api):
+def test_updated_since_finds_the_decided_and_those_who_changed_tier_or_segment(api):
     now = timezone.now()
-    decided, moved, came, quiet = console.customers(4)
+    decided, moved, came, regraded, quiet = console.customers(5)
     Decision.objects.filter(pk=world.decided(decided).pk).update(decided_at=now)
     Decision.objects.filter(pk=world.decided(quiet).pk).update(decided_at=now - timedelta(days=2))
     segment = console.segment()
@@ -169,8 +229,11 @@ def test_updated_since_finds_the_decided_and_those_who_changed_segment(api):
     PastMembership.objects.create(segment=segment, customer=moved, left_at=now, left_by=1, **was)
     Membership.objects.create(segment=segment, customer=came, entered_at=now)
     Membership.objects.create(segment=segment, customer=quiet, **was)
+    Customer.objects.filter(pk=regraded.pk).update(tier_changed_at=now)
+    Customer.objects.filter(pk=quiet.pk).update(tier_changed_at=now - timedelta(days=2))
     rows = api.get("/api/customers/", updated_since=(now - timedelta(hours=1)).isoformat()).json()["results"]
-    assert {row["reference"] for row in rows} == {decided.reference, moved.reference, came.reference}
+    found = {row["reference"] for row in rows}
+    assert found == {one.reference for one in (decided, moved, came, regraded)}
     since = api.get("/api/decisions/", decided_since=(now - timedelta(hours=1)).isoformat()).json()["results"]
     assert [row["customer"] for row in since] == [decided.reference]
 
@@ -225,6 +288,22 @@ def test_the_next_action_says_what_why_and_how_fresh(api):
     decision = api.get(f"/api/decisions/{told['decision_id']}/").json()
     assert decision["reasons"]["summary"] == [told["why"]["offer"][0], told["why"]["priority"][0]]
     assert [rule["verdict"] for rule in decision["reasons"]["offers"]] == ["won"]
+
+
+def test_support_asks_why_not_of_one_campaign_or_of_all(api):
+    targets.install()
+    deciding.campaign("loyal", (deciding.FREQUENT, deciding.offer("tea")))
+    deciding.campaign("other", (deciding.LEAVING, deciding.offer("cake")))
+    deciding.run({"orders": 1.0})
+    every = api.get("/api/customers/c1/why/").json()
+    assert [rule["verdict"] for rule in every["offers"]] == ["rule_false", "rule_false"]
+    told = api.get("/api/customers/c1/why/?campaign=loyal").json()
+    assert (told["gets"], told["summary"]) == (False, ["Does not get it."])
+    assert "Orders in 90 days is 1, needs at least 3" in told["offers"][0]["reasons"]
+    deciding.campaign("draft", (deciding.FREQUENT, deciding.offer("nuts")), start=False)
+    assert api.get("/api/customers/c1/why/?campaign=draft").json()["decided_at"] is None
+    assert api.get("/api/customers/c1/why/?campaign=none").status_code == 404
+    assert api.get("/api/customers/c1/why/?campain=loyal").status_code == 400
 
 
 def test_whoever_has_news_waiting_is_told_to_be_waiting(api):
@@ -327,6 +406,13 @@ def test_a_training_is_cancelled_once(api):
     [pk] = rows["api_classification"]
     assert api.post(f"/api/classifications/{pk}/cancel/").json()["state"] == "cancelled"
     assert api.post(f"/api/classifications/{pk}/cancel/").status_code == 409
+
+
+def test_an_import_is_cancelled_once(api):
+    [pk] = world.filled()["api_cancel_import"]
+    told = api.post(f"/api/imports/{pk}/cancel/").json()
+    assert (told["state"], told["cancel_requested"]) == ("cancelled", True)
+    assert api.post(f"/api/imports/{pk}/cancel/").status_code == 409
 
 
 def test_answers_speak_the_language_that_was_asked_for(api):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -9,14 +10,20 @@ from django.utils import timezone
 
 from crm_integration import tokens
 from crm_integration.models import Connection, DeliveryAttempt, InboundMessage, OutboundMessage, Scope
+from segmentation import crypto
 from segmentation.decisions import policy as policies
 from segmentation.models import (
+    Campaign,
+    CampaignResult,
     Customer,
     Decision,
+    DemandOutlook,
     InputSnapshot,
     Membership,
     ModelVersion,
     Offer,
+    PolicyEstimate,
+    PrivacyRequest,
     Product,
     Segment,
     ServicePriority,
@@ -102,9 +109,18 @@ def filled():
     came = InboundMessage.objects.create(
         connection=connection, dedupe_key="k", body=b"{}", body_sha256="0" * 64, state="done"
     )
+    estimate = estimated(rows)
+    campaign = Campaign.objects.earliest("pk")
+    CampaignResult.objects.create(campaign=campaign, state="done", result={"outcomes": {}})
+    asked = PrivacyRequest.objects.create(
+        kind="export", state="done", source="api:x", subject_key="0" * 64,
+        result=crypto.encrypt(gzip.compress(b'{"held": true}')),
+    )  # fmt: skip
     return {
+        "api_campaign_results": [campaign.slug],
         "api_customer": [customer.reference],
         "api_next_action": [customer.reference],
+        "api_why": [customer.reference],
         "api_customer_events": [customer.reference],
         "api_customer_scores": [customer.reference],
         "api_contact": [customer.reference],
@@ -118,10 +134,22 @@ def filled():
         "api_cancel_training": [rows["trainingrun"]],
         "api_classification": [rows["scoringrun"]],
         "api_cancel_classification": [rows["scoringrun"]],
+        "api_estimate": [estimate.pk],
         "api_import": [rows["importrun"]],
+        "api_cancel_import": [rows["importrun"]],
+        "api_outlook": [DemandOutlook.objects.create(weeks=4, state="done").pk],
         "api_model": [ModelVersion.objects.get(pk=rows["modelversion"]).number],
         "api_delivery": [sent.pk],
+        "api_privacy_request": [asked.pk],
+        "api_privacy_document": [asked.pk],
     }
+
+
+def estimated(rows):
+    """Of the campaign, which draws."""
+    Offer.objects.filter(pk=rows["offer"]).update(slug="drawn")
+    Campaign.objects.filter(pk=rows["campaign"]).update(slug="drawn", choice="sampling")
+    return PolicyEstimate.objects.create(campaign_id=rows["campaign"], offer_id=rows["offer"])
 
 
 def decided(customer, *, offer=None, campaign=None, priority=2):

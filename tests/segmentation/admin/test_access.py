@@ -102,6 +102,7 @@ def test_an_auditor_changes_nothing(client):
         page("modelversion_promote", second.pk, churn),
         page("modelversion_roll_back", rows["modelversion"], churn),
         page("campaign_move", rows["campaign"], "running"),
+        page("campaign_measure", rows["campaign"]),
         page("customer_rescore", rows["customer"]),
         page("customer_contact", rows["customer"]),
         page("holdoutgroup_draw"),

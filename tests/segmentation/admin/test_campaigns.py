@@ -19,7 +19,8 @@ def form(*rules, **fields):
     """rules: (segment or None, condition or "", offer)."""
     given = {
         "name": "Win back", "slug": "win-back", "description": "", "priority": 0, "holdout_percent": 0,
-        "starts_on": "", "ends_on": "", "re_entry_days": "",
+        "starts_on": "", "ends_on": "", "trigger": "always", "trigger_days": 1, "re_entry": "always",
+        "re_entry_days": "", "on_lost": "drop", "choice": "order",
         "rules-TOTAL_FORMS": len(rules), "rules-INITIAL_FORMS": 0, "rules-MIN_NUM_FORMS": 0, "rules-MAX_NUM_FORMS": 1000,
     }  # fmt: skip
     for number, (whom, condition, gives) in enumerate(rules):
@@ -129,6 +130,7 @@ def test_the_global_holdout_is_drawn_by_the_service_within_its_bounds(admin_clie
 
 def test_an_offers_amounts_are_typed_in_the_shops_currency(admin_client):
     given = {"name": "Gift", "slug": "gift", "kind": "gift", "text": "x", "valid_days": 30, "is_active": "on"}
+    given |= {"codes": "one", "texts-TOTAL_FORMS": 0, "texts-INITIAL_FORMS": 0}
     admin_client.post(page("offer_add"), {**given, "value": "4.99", "cost": "", "percentage": "", "code": ""})
     made = Offer.objects.get()
     assert (made.value_minor, made.cost_minor) == (499, 0)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from segmentation import registry
+from segmentation import promotion_policy, registry
 from segmentation.dashboard import model_page
-from segmentation.models import AuditEntry, ModelSlot, Promotion, Target
+from segmentation.models import AuditEntry, ModelSlot, Promotion, PromotionDiff, ScoringRun, Target
 from tests.segmentation.admin import world
 from tests.segmentation.admin.world import page
 
@@ -57,15 +57,55 @@ def test_promote_asks_first_and_then_moves_the_champion_once(admin_client, admin
     old, new = world.version(1), world.version(2)
     world.champion(old)
     address = page("modelversion_promote", new.pk, churn().pk)
-    assert registry.compare(churn(), new).reason in html(admin_client.get(address)).replace("&#x27;", "'")
+    assert promotion_policy.compare(churn(), new).reason in html(admin_client.get(address)).replace(
+        "&#x27;", "'"
+    )
     assert serving() == old
-    admin_client.post(address, {"reason": "Better at the top."})
+    early = admin_client.post(address, {"reason": "Better at the top.", "classify": "on"}, follow=True)
+    assert "still being worked out" in html(early)
+    assert serving() == old
+    PromotionDiff.objects.update(state="failed", error="No worker could.")
+    assert "No worker could." in html(admin_client.get(address))
+    admin_client.post(address, {"reason": "Better at the top.", "classify": "on"})
     assert serving() == new
+    assert ScoringRun.objects.count() == 1
     move = Promotion.objects.get()
     assert (move.old, move.new, move.reason, move.promoted_by) == (old, new, "Better at the top.", admin_user)
     assert AuditEntry.objects.filter(action="model.promote").count() == 1
     admin_client.post(address, {"reason": "again"})
     assert Promotion.objects.count() == 1
+
+
+def test_what_a_promotion_changes_is_shown_before_the_button(admin_client):
+    old, new = world.version(1), world.version(2)
+    world.champion(old)
+    buyer = world.customer("K-55")
+    address = page("modelversion_promote", new.pk, churn().pk)
+    waiting = html(admin_client.get(address))
+    assert "data-panel-url" in waiting
+    assert "Promote</button>" not in waiting
+    panel = page("modelversion_promotion_diff", new.pk, churn().pk)
+    assert admin_client.get(panel).status_code == 202
+    PromotionDiff.objects.update(
+        state="done",
+        result={
+            "total": 30_000, "looked_at": 10_000, "as_of": "2024-06-02", "changed": 900, "margin": 40,
+            "moves": [["stays", "leaves", 900, 40], ["stays", "stays", 29_100, 40]], "sums": None,
+            "offers": [["Ten percent", 10, 30, 25, 5, 3]], "priorities": [[2, 4, 12, 2]],
+            "cost_minor": [1000, 3000, 200],
+            "people": [[buyer.pk, "K-55", "stays", "leaves", "", "Ten percent", 2, 2]],
+        },
+    )  # fmt: skip
+    for text in (html(admin_client.get(panel)), html(admin_client.get(address))):
+        assert "900 ± 40 would change class" in text
+        assert "likely to stay → likely to stop buying" in text
+        assert "(+20.00\xa0GBP ± 2.00\xa0GBP)" in text
+        assert page("customer_change", buyer.pk) in text
+        assert "Normal → Urgent" in text
+        assert "Promote</button>" in text
+    admin_client.post(address, {"reason": ""})
+    assert serving() == new
+    assert not ScoringRun.objects.exists(), "nobody asked to classify"
 
 
 def test_roll_back_returns_to_the_champion_before(admin_client):
@@ -97,6 +137,7 @@ def test_a_version_is_not_promoted_for_a_target_it_did_not_learn(admin_client):
 def test_the_meaning_of_a_learned_target_is_fixed(admin_client):
     world.version(1)
     admin_client.post(
-        page("target_change", churn().pk), {"name": "Leaves", "is_active": "on", "horizon_days": 5}
+        page("target_change", churn().pk),
+        {"name": "Leaves", "is_active": "on", "horizon_days": 5, "min_orders": 1, "promotes": "by_hand"},
     )
     assert (churn().name, churn().horizon_days) == ("Leaves", 90)

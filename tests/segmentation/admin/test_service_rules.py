@@ -54,3 +54,27 @@ def test_only_who_may_change_rules_sees_the_buttons(client, rules):
     assert client.get(address).content.decode().count("formaction") == 2 * len(rules)
     client.force_login(world.person("Auditor"))
     assert "formaction" not in client.get(address).content.decode()
+
+
+def test_of_two_who_edit_a_rule_at_once_the_second_is_told(admin_client, rules):
+    first = rules[0]
+    stale = {
+        "name": "Mine",
+        "level": 3,
+        "is_active": "on",
+        "segment": first.segment_id,
+        "seen": first.edit_version,
+    }
+    address = page("servicepriorityrule_change", first.pk)
+    assert admin_client.post(address, {**stale, "name": "Theirs"}).status_code == 302
+    answer = admin_client.post(address, stale)
+    assert "Somebody else saved this meanwhile" in answer.content.decode()
+    assert names()[0] == "Theirs"
+
+
+def test_minutes_and_days_that_no_calendar_has_are_refused(admin_client, rules):
+    given = {"name": "Fourth", "level": 3, "is_active": "on", "segment": world.segment().pk}
+    for beyond in ({"target_minutes": "2000000000"}, {"expires_days": "30000"}):
+        answer = admin_client.post(page("servicepriorityrule_add"), given | beyond)
+        assert "less than or equal to" in answer.content.decode()
+    assert len(names()) == 3

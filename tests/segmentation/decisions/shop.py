@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 
 import polars as pl
 
 from segmentation import campaigns, memberships, segments
 from segmentation.decisions import decide
+from segmentation.decisions.codes import Verdict
 from segmentation.models import (
     Campaign,
     CampaignRule,
@@ -86,12 +87,20 @@ def campaign(slug: str, *rules, start: bool = True, **fields) -> Campaign:
     return campaigns.move(made, Campaign.Status.RUNNING, today=TODAY) if start else made
 
 
-def priority(position: int, whom, level: int) -> ServicePriorityRule:
+def priority(position: int, whom, level: int, **fields) -> ServicePriorityRule:
     by = {"segment": whom} if isinstance(whom, Segment) else {"condition": whom}
-    return ServicePriorityRule.objects.create(position=position, name=f"Rule {position}", level=level, **by)
+    return ServicePriorityRule.objects.create(
+        position=position, name=f"Rule {position}", level=level, **by, **fields
+    )
 
 
-def run(*rows: dict, as_of: date = AS_OF):
-    """Evaluate segments and decide, as scoring does."""
+def verdicts(customer_id: int = 1) -> list[str]:
+    """Of the newest decision, by name."""
+    decision = Decision.objects.filter(customer_id=customer_id).latest("pk")
+    return [Verdict(code).name for code in bytes(decision.verdicts)]
+
+
+def run(*rows: dict, as_of: date = AS_OF, at: datetime | None = None, cause: int = Decision.Cause.BATCH):
+    """Evaluate segments and decide, as scoring does; `at` is an instant of the day before `as_of`."""
     evaluated = memberships.evaluate(frame(*rows), today=TODAY)
-    return list(decide(evaluated, as_of=as_of, cause=Decision.Cause.BATCH))
+    return list(decide(evaluated, as_of=as_of, cause=cause, at=at))

@@ -54,7 +54,7 @@ def test_a_campaign_that_is_over_cannot_start():
 
 
 def test_an_offer_may_not_outlive_the_wait_for_the_next():
-    assert "longer than the 7 days" in refusal(re_entry_days=7)
+    assert "longer than the 7 days" in refusal(re_entry="days", re_entry_days=7)
 
 
 def test_everything_that_is_wrong_is_said_at_once():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+import numpy as np
 import pytest
 from django.core.exceptions import ValidationError
 
@@ -13,9 +14,27 @@ from segmentation.models import AuditEntry, Customer, HoldoutGroup
 from tests.segmentation.decisions.shop import FREQUENT, campaign, offer
 
 
+def everyone(draw, keys):
+    return holdouts.Drawn(draw, keys).among(np.ones(len(keys), dtype=bool))
+
+
+def test_only_whom_it_matters_for_are_drawn_and_once(monkeypatch):
+    keys, draw = [f"c{n}" for n in range(40)], Draw("salt", 50.0)
+    asked = []
+    really = holdouts.Drawn._shares
+    monkeypatch.setattr(
+        holdouts.Drawn, "_shares", lambda self, rows: asked.extend(rows.tolist()) or really(self, rows)
+    )
+    drawn, rows = holdouts.Drawn(draw, keys), np.arange(40)
+    first, second = drawn.among(rows < 10), drawn.among(rows < 20)
+    assert asked == list(range(20))
+    assert not first[10:].any()
+    assert second[:20].tolist() == [holdouts.is_held_out(draw, key) for key in keys[:20]]
+
+
 def test_the_share_is_what_was_asked_for_and_two_draws_are_independent():
     keys = [f"customer-{n}" for n in range(20_000)]
-    first, second = (holdouts.held_out(Draw(salt, 10.0), keys) for salt in ("one", "two"))
+    first, second = (everyone(Draw(salt, 10.0), keys) for salt in ("one", "two"))
     assert abs(first.mean() - 0.10) < 0.01
     assert abs(second[first].mean() - 0.10) < 0.03
 
@@ -29,10 +48,10 @@ def test_a_draw_can_be_recomputed_by_anyone_with_the_salt():
 
 def test_growing_a_draw_under_one_salt_keeps_everybody_in():
     keys = [f"c{n}" for n in range(2000)]
-    small, large = (holdouts.held_out(Draw("salt", percent), keys) for percent in (5.0, 20.0))
+    small, large = (everyone(Draw("salt", percent), keys) for percent in (5.0, 20.0))
     assert (large | ~small).all()
-    assert not holdouts.held_out(Draw("salt", 0.0), keys).any()
-    assert not holdouts.held_out(None, keys).any()
+    assert not everyone(Draw("salt", 0.0), keys).any()
+    assert not everyone(None, keys).any()
 
 
 def test_another_percentage_is_a_new_draw_and_the_old_one_is_kept():
@@ -63,3 +82,14 @@ def test_a_merged_person_keeps_the_older_draw():
     identities.merge(new, old)
     new.refresh_from_db()
     assert holdouts.key_of(new) == "old"
+
+
+@pytest.mark.parametrize("percent", [0.01, 5.0, 33.33, 50.0])
+def test_many_at_once_are_drawn_as_one_by_one(percent):
+    draw = Draw("salt", percent)
+    keys = [f"k{number}" for number in range(2000)] + ["é", ""]
+    asked = np.arange(len(keys)) % 3 > 0
+    found = holdouts.Drawn(draw, keys).among(asked)
+    assert found.tolist() == [
+        bool(wanted) and holdouts.is_held_out(draw, key) for wanted, key in zip(asked, keys, strict=True)
+    ]

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from django.core.cache import cache
 
 from segmentation import (
     holdouts,
@@ -176,13 +177,32 @@ def test_a_large_shop_is_sampled_with_a_margin_that_holds_the_truth(shop_with_or
         for number, person in enumerate(people)
         for like in [often if number % 4 == 0 else rare]
     )
-    monkeypatch.setattr(previews, "EXACT_UP_TO", 500)
+    monkeypatch.setattr(previews, "EXACT_LATER", 500)
     monkeypatch.setattr(previews, "SAMPLE", 300)
     found = previews.reach(FREQUENT)
     assert (found.total, found.is_exact) == (1000, False)
     assert 0 < found.margin < 80
     assert abs(found.count - (247 + 10)) <= found.margin
     assert found == previews.reach(FREQUENT)
+
+
+def test_a_quick_look_takes_a_sample_and_says_who_they_are_besides(shop_with_orders, monkeypatch):
+    segment("frequent", FREQUENT)
+    segment("often", {"field": "feature.orders_90d", "op": ">=", "value": 11})
+    classify()
+    found = previews.reach({"field": "feature.orders_90d", "op": ">=", "value": 9}, beside=True)
+    assert [(one.slug, one.of_draft, one.of_segment) for one in found.beside.overlaps] == [
+        ("frequent", 1.0, 0.4),
+        ("often", 0.5, 1.0),
+    ]
+    orders = next(spread for spread in found.beside.spreads if "Orders" in str(spread.label))
+    assert [(str(one.label), round(one.of_draft, 2), round(one.of_all, 2)) for one in orders.bins] == [
+        ("1", 0, 0.08), ("2 or 3", 0, 0.17), ("4 to 7", 0, 0.33), ("8 or more", 1, 0.42),
+    ]  # fmt: skip
+    monkeypatch.setattr(previews, "QUICK", 6)
+    cache.clear()
+    assert not previews.reach(FREQUENT, quick=True).is_exact
+    assert previews.reach(FREQUENT).is_exact
 
 
 def test_a_campaign_preview_says_what_each_rule_would_do_beside_the_running_ones(shop_with_orders):

@@ -46,6 +46,14 @@ def test_saving_keeps_every_version_and_asks_for_a_refresh(nudges):
     assert AuditEntry.objects.filter(action="segment.rule_saved").count() == 2
 
 
+def test_a_segment_is_of_the_model_while_its_rule_predicts_itself_or_through_another():
+    leaving, plain = segment("leaving", LEAVING), segment("plain", FREQUENT)
+    both = segment("both", {"all": [inside("leaving"), FREQUENT]})
+    assert (leaving.kind, plain.kind, both.kind) == ("model", "rule", "model")
+    segments.save_rule(both, FREQUENT)
+    assert Segment.objects.get(slug="both").kind == "rule"
+
+
 def test_an_unchanged_rule_adds_no_version():
     made = segment("frequent", FREQUENT)
     segments.save_rule(made, {"field": "feature.orders_90d", "op": ">=", "value": 3.0})

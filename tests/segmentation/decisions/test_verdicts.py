@@ -157,7 +157,7 @@ def days_later(days: int, version: int, **row):
 
 
 def test_an_offer_stays_while_valid_then_waits_and_then_comes_again():
-    campaign("c", (FREQUENT, offer("a", valid_days=10)), re_entry_days=30)
+    campaign("c", (FREQUENT, offer("a", valid_days=10)), re_entry="days", re_entry_days=30)
     assert days_later(0, 1).offer == "a"
     assert days_later(9, 2) is None
     assert days_later(10, 3).offer is None
@@ -168,7 +168,7 @@ def test_an_offer_stays_while_valid_then_waits_and_then_comes_again():
 
 
 def test_who_stops_fitting_waits_too():
-    campaign("c", (FREQUENT, offer("a", valid_days=10)), re_entry_days=30)
+    campaign("c", (FREQUENT, offer("a", valid_days=10)), re_entry="days", re_entry_days=30)
     days_later(0, 1)
     assert days_later(2, 2, orders=1).offer is None
     assert days_later(4, 3).offer is None
@@ -182,12 +182,12 @@ def test_every_verdict_has_a_sentence():
     run({"orders": 4})
     decision = Decision.objects.get()
     for code in Verdict:
-        on_offer, on_priority = code < Verdict.PRIORITY_SET, code in _ON_PRIORITIES
+        on_offer, on_priority = not code.name.startswith("PRIORITY"), code in _ON_PRIORITIES
         decision.verdicts = bytes([code if on_offer else 0, code if on_priority else 0])
         explained = explain(decision)
-        said = explained.offers[0].sentence if on_offer else explained.priorities[0].sentence
-        assert said
-        assert "%(" not in said
+        for said in [explained.offers[0]] * on_offer + [explained.priorities[0]] * on_priority:
+            assert said.sentence
+            assert "%(" not in said.sentence
 
 
 _ON_PRIORITIES = {
@@ -196,4 +196,9 @@ _ON_PRIORITIES = {
     Verdict.UNREADABLE,
     Verdict.PRIORITY_SET,
     Verdict.PRIORITY_AFTER,
+    Verdict.PRIORITY_NEEDS_APPROVAL,
+    Verdict.PRIORITY_RAISED,
+    Verdict.PRIORITY_EXPIRED,
+    Verdict.PRIORITY_OVERRIDDEN,
+    Verdict.HELD_OUT_GLOBAL,
 }

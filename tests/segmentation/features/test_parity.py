@@ -43,6 +43,9 @@ EVENTS = st.lists(
             "category_mask": st.integers(0, 2**63 - 1),
             "rating": st.one_of(st.none(), st.sampled_from([1.0, 2.5, 3.7, 5.0])),
             "order_hash": st.integers(0, 4),
+            "sentiment": st.one_of(st.none(), st.floats(-1, 1)),
+            "topic": st.integers(0, 6),
+            "repeats": st.integers(0, 3),
         }
     ),
     max_size=60,

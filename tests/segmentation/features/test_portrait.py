@@ -56,7 +56,7 @@ def test_a_portrait_holds_every_feature_and_the_shops_own_and_replaces_the_one_b
     context = ShopContext.objects.create(as_of=AS_OF, catalogue_version=CATALOGUE_VERSION, data={})
     customers = store.read_customers(people, as_of=AS_OF, shop=shop)
     features = compute(events, AS_OF, ContextData(as_of=AS_OF), customers=customers)
-    store.write_features(features, as_of=AS_OF, context=context, input_versions=dict.fromkeys(people, 1))
+    store.write_features(features, as_of=AS_OF, context=context, input_versions=pl.Series([1] * len(people)))
 
     portrait.refresh(portrait.sample(AS_OF), as_of=AS_OF)
     found = portrait.refresh(portrait.sample(AS_OF), as_of=AS_OF)

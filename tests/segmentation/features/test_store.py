@@ -277,7 +277,7 @@ def _write(people, shop, row, *, as_of=AS_OF, version=1) -> int:
     events = store.read_events(people, as_of=AS_OF, shop=shop)
     frame = compute(events, AS_OF, context.load(row), customers=customers)
     return store.write_features(
-        frame, as_of=as_of, context=row, input_versions=dict.fromkeys(people, version)
+        frame, as_of=as_of, context=row, input_versions=pl.Series([version] * frame.height)
     )
 
 

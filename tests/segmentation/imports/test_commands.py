@@ -131,6 +131,34 @@ def test_an_import_that_somebody_cancels_stops_and_keeps_what_is_whole(shop, tmp
     assert all(event.items.count() == 1 for event in Event.objects.all())
 
 
+def test_a_workers_import_that_staff_cancel_ends_as_cancelled(shop, tmp_path, monkeypatch):
+    from segmentation.imports import runner
+
+    path = write(tmp_path / "lines.csv", [line(customer=number) for number in range(50)])
+    row = imports.request_run(imports.Request(path, preset="online-retail"))
+    prepare = runner.plan.prepare
+
+    def cancelled_meanwhile(*given, **options):
+        assert imports.request_cancel(row)
+        return prepare(*given, **options)
+
+    monkeypatch.setattr(runner.plan, "prepare", cancelled_meanwhile)
+    imports.work(row.pk)
+    row.refresh_from_db()
+    assert (row.state, row.error, Event.objects.count()) == ("cancelled", "", 0)
+
+
+def test_an_import_that_waits_is_cancelled_at_once_and_never_begins(shop, tmp_path):
+    row = imports.request_run(
+        imports.Request(write(tmp_path / "lines.csv", [line()]), preset="online-retail")
+    )
+    assert imports.request_cancel(row)
+    imports.work(row.pk)
+    row.refresh_from_db()
+    assert (row.state, row.rows_read, row.finished_at is None) == ("cancelled", 0, False)
+    assert not imports.request_cancel(row)
+
+
 def test_progress_grows_from_nothing_to_everything(shop, tmp_path):
     told = []
     path = write(tmp_path / "lines.csv", [line(customer=number) for number in range(50)])

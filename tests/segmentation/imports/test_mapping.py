@@ -6,7 +6,17 @@ import pytest
 from segmentation.imports import ImportProblem
 from segmentation.imports.mapping import customer_mapping, event_mapping, read_json
 from segmentation.kinds import EventKind
-from segmentation.models import Category, Customer, Event, EventText, ExchangeRate, Shop
+from segmentation.models import (
+    Category,
+    Customer,
+    Event,
+    EventCode,
+    EventText,
+    ExchangeRate,
+    Offer,
+    Redemption,
+    Shop,
+)
 from tests.segmentation.imports.conftest import contents, write
 
 pytestmark = pytest.mark.django_db
@@ -266,3 +276,27 @@ def test_json_of_a_request_survives_the_way_to_a_worker(tmp_path):
     )
 
     assert Request.from_json("events", json.loads(json.dumps(request.as_json()))) == request
+
+
+def test_codes_of_orders_are_redemptions_and_stay_with_an_order_that_goes_on(run, tmp_path):
+    spring = Offer.objects.create(slug="spring", name="Spring", kind="gift", text="x", code="SPRING")
+    columns = {"customer": "who", "time": "when", "order": "nr", "product": "sku", "quantity": "n", "unit_price": "each",
+               "codes": "coupon"}  # fmt: skip
+    mapping = {"columns": columns, "time_zone": "UTC", "source": "till"}
+    headings = ("who", "when", "nr", "sku", "n", "each", "coupon")
+    at = "2024-05-31 14:00"
+    first = [
+        ("C1", at, "O1", "A", "1", "9.00", "spring; FIVE"),
+        ("C1", at, "O1", "B", "1", "5.00", "spring; FIVE"),
+    ]
+    run(write(tmp_path / "a.csv", first, headings), mapping=mapping)
+    run(write(tmp_path / "a.csv", first, headings), mapping=mapping)
+    assert sorted(EventCode.objects.values_list("code", flat=True)) == ["FIVE", "spring"]
+    redeemed = Redemption.objects.get()
+    assert (redeemed.offer, redeemed.event.amount_minor) == (spring, 1400)
+
+    more = [*first, ("C1", at, "O1", "C", "1", "2.00", "")]
+    run(write(tmp_path / "b.csv", [row[:6] + ("",) for row in more], headings), mapping=mapping)
+    redeemed = Redemption.objects.get()
+    assert redeemed.event.superseded_at is None
+    assert redeemed.event.amount_minor == 1600

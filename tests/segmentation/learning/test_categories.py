@@ -9,6 +9,8 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from segmentation import scoring, serving, targets, training_runs
+from segmentation.dashboard import model_card
+from segmentation.ml.config import LABELLED
 from segmentation.models import (
     AttributeDefinition,
     AttributeValue,
@@ -18,6 +20,7 @@ from segmentation.models import (
     Score,
     Shop,
     Target,
+    TrainingRun,
 )
 from tests.segmentation.learning.conftest import train
 from tests.support import mini_shop
@@ -87,6 +90,71 @@ def test_too_few_labels_are_refused_with_the_numbers(table):
     )
 
 
+def relabel(count, text):
+    """Give so many labelled customers another label."""
+    rows = AttributeValue.objects.filter(definition__slug="kind").order_by("pk")
+    keys = list(rows.values_list("pk", flat=True)[:count])
+    AttributeValue.objects.filter(pk__in=keys).update(text=text)
+
+
+def test_a_label_that_few_carry_is_left_out_and_the_training_goes_well(table):
+    """A fifth of its customers would test, and too few be left to teach."""
+    relabel(15, "rare")
+    target = targets.make("customer_kind", kind="category", horizon_days=90, attribute="kind")
+    run = train([target], config={"epochs": 2, "boosting_rounds": 10})
+    assert (run.state, run.error) == (LeaseState.DONE, "")
+    blend = ModelVersion.objects.get(algorithm="blend")
+    assert blend.config["classes"]["customer_kind"] == ["big", "partner", "small"]
+
+
+def test_a_known_class_that_has_become_rare_is_refused_before_the_training(table):
+    target = targets.make("customer_kind", kind="category", horizon_days=90, attribute="kind")
+    relabel(15, "rare")
+    target.settings = {"classes": ["big", "partner", "rare", "small"]}
+    target.save()
+    with pytest.raises(training_runs.NotEnoughData) as refusal:
+        training_runs.request([target])
+    assert str(refusal.value) == (
+        "Not enough data to train: needs 20 customers labelled “rare” for “Customer kind”, has 15."
+    )
+    assert not TrainingRun.objects.exists()
+
+
+def test_a_risk_with_few_marked_customers_is_refused_before_the_training(table):
+    relabel(12, "fraud")
+    risk = targets.make(
+        "fraud", kind="risk", horizon_days=90, attribute="kind", options={"positive": "fraud"}
+    )
+    with pytest.raises(training_runs.NotEnoughData, match="needs 20 customers labelled “fraud”.* has 12"):
+        training_runs.request([risk])
+
+
+def test_differential_privacy_is_kept_told_on_the_card_and_refused_where_it_does_not_hold(table):
+    target = targets.make("customer_kind", kind="category", horizon_days=90, attribute="kind")
+    asked = {"privacy_epsilon": 6.0, "epochs": 3, "batch_size": 64}
+    with pytest.raises(training_runs.TrainingError, match="one network over columns"):
+        training_runs.request([target], config=asked)
+    with pytest.raises(training_runs.TrainingError, match="lightgbm learns in other ways"):
+        training_runs.request([target], config=asked, algorithms=["lightgbm"])
+    run = train([target], config={**asked, "algorithms": ["tabm"]})
+    assert (run.state, run.error) == (LeaseState.DONE, "")
+    made = ModelVersion.objects.get(algorithm="tabm")
+    assert 5 < made.config["privacy"]["epsilon"] <= 6
+    assert "ε = " in " ".join(model_card.card(made).privacy)
+    assert "δ = " in " ".join(model_card.card(made).privacy)
+    beside = ModelVersion.objects.get(algorithm="logistic")
+    assert "without differential privacy" in " ".join(model_card.card(beside).privacy)
+
+
+def test_columns_with_one_value_are_not_learned_from_and_labels_have_settings_of_their_own(table):
+    target = targets.make("customer_kind", kind="category", horizon_days=90, attribute="kind")
+    run = train([target], preset="default", config={"epochs": 2, "boosting_rounds": 10})
+    assert run.state == LeaseState.DONE
+    found = ModelVersion.objects.get(algorithm="blend")
+    assert set(found.features) == {"attribute.size", "attribute.trade"}, "nobody has ordered here"
+    assert (found.config["epochs"], found.config["boosting_leaves"]) == (2, LABELLED["boosting_leaves"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -95,7 +163,7 @@ def test_too_few_labels_are_refused_with_the_numbers(table):
         (["x"], "Say what is predicted"),
         (["No Slug", "--kind", "churn"], "is no short name"),
         (["churn", "--kind", "churn"], "There is a target called churn already"),
-        (["x", "--kind", "churn", "--horizon", "0"], "at least one day"),
+        (["x", "--kind", "churn", "--horizon", "0"], "from 1 to 730 days"),
     ],
 )
 def test_a_target_that_cannot_be_is_refused_with_a_sentence(table, arguments, sentence):

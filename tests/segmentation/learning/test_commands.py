@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from django.core.management import CommandError, call_command
 
-from segmentation import backtests, learners, registry, targets, training
+from segmentation import backtests, registry, targets, training
 from segmentation.ml.config import TrainingConfig
 from segmentation.models import LeaseState, ModelVersion, Target, TrainingRun
 from tests.support import mini_shop
@@ -107,4 +107,3 @@ def test_targets_that_share_rows_are_learned_together(db):
     wanted = targets.install()
     soon = targets.make("churn_30", kind="churn", horizon_days=30)
     assert training.families([*wanted, soon]) == [wanted, [soon]]
-    assert set(learners.WEIGHTS) == set(learners.BEHAVIOUR)

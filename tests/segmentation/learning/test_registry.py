@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from django.db.models.functions import Now
 
-from segmentation import artifact_store, registry, retention
+from segmentation import artifact_store, promotion_policy, registry, retention
 from segmentation.features.catalogue import CATALOGUE_VERSION
 from segmentation.models import (
     ArtifactChunk,
@@ -16,6 +16,7 @@ from segmentation.models import (
     ModelVersion,
     Promotion,
     ScoringRun,
+    Target,
     TrainingRun,
 )
 
@@ -73,15 +74,15 @@ def test_versions_are_numbered_and_wait_as_challengers(register, churn):
 
 def test_the_first_version_is_promoted_unless_a_baseline_is_clearly_better(register, churn):
     poor = register(figures(btyd=(-0.05, -0.07, -0.03)))
-    comparison = registry.promote_by_policy(poor, [churn])[0]
+    comparison = promotion_policy.promote_by_policy(poor, [churn])[0]
     assert (comparison.verdict, registry.champion(churn)) == ("fails_baselines", None)
     assert comparison.reason == "It ranks clearly below the baseline btyd: auc -0.050 (-0.070 to -0.030)."
     baseline = register()
-    registry.promote_by_policy(poor, [churn], simpler={"btyd": baseline})
+    promotion_policy.promote_by_policy(poor, [churn], simpler={"btyd": baseline})
     assert registry.champion(churn) == baseline, "a shop's first training always gives scores"
     ModelSlot.objects.update(champion=None)
     tie = register(figures(btyd=(-0.01, -0.03, 0.01)))
-    assert registry.promote_by_policy(tie, [churn])[0].verdict == "first"
+    assert promotion_policy.promote_by_policy(tie, [churn])[0].verdict == "first"
     assert registry.champion(churn) == tie
 
 
@@ -92,19 +93,29 @@ def test_a_blend_is_told_what_the_simpler_model_of_its_own_training_gained(regis
         register(training_run=run),
     )
     ModelVersion.objects.filter(pk=simpler.pk).update(algorithm="btyd")
-    registry.promote_by_policy(blend, [churn], simpler={"btyd": simpler})
-    comparison = registry.compare(churn, blend)
+    promotion_policy.promote_by_policy(blend, [churn], simpler={"btyd": simpler})
+    comparison = promotion_policy.compare(churn, blend)
     assert comparison.verdict == "worse"
     assert comparison.reason.startswith(
         f"Worse than version {simpler.number} on the same customers: auc -0.050"
     )
 
 
+def test_the_network_of_a_training_is_compared_under_its_place_in_it(register, churn):
+    """Whichever network a preset names, the report calls it by its place; its version by what it is."""
+    run = TrainingRun.objects.create()
+    blend = register(figures(mlp=(0.02, 0.01, 0.03)), training_run=run)
+    network = register(training_run=run, config={"learner": "mlp"})
+    ModelVersion.objects.filter(pk=network.pk).update(algorithm="customer_net")
+    registry.promote(churn, network)
+    assert promotion_policy.compare(churn, blend).verdict == "better"
+
+
 @pytest.mark.parametrize(
     ("difference", "verdict", "promoted"),
     [
         ((0.02, 0.01, 0.03), "better", True),
-        ((0.004, -0.004, 0.012), "better", True),
+        ((0.004, -0.004, 0.012), "not_worse", False),
         ((0.004, -0.02, 0.03), "not_worse", False),
         ((0.0, 0.0, 0.0), "not_worse", False),
         ((-0.02, -0.03, -0.01), "worse", False),
@@ -115,17 +126,42 @@ def test_a_challenger_replaces_the_champion_only_for_a_gain(register, churn, dif
     old = register()
     registry.promote(churn, old)
     new = register({**figures(champion=difference), "champion_version": old.pk})
-    assert registry.promote_by_policy(new, [churn])[0].verdict == verdict
+    assert promotion_policy.promote_by_policy(new, [churn])[0].verdict == verdict
     churn.slot.refresh_from_db()
     assert registry.champion(churn) == (new if promoted else old)
     assert churn.slot.challenger == (None if promoted else new)
+
+
+def test_a_target_may_ask_for_less_or_leave_it_to_people(register, churn):
+    old = register()
+    registry.promote(churn, old)
+    within = {**figures(champion=(0.004, -0.004, 0.012)), "champion_version": old.pk}
+    churn.promotes = Target.Promotes.BY_HAND
+    churn.save()
+    assert promotion_policy.promote_by_policy(register(within), [churn])[0].verdict == "better"
+    assert registry.champion(churn) == old, "a person promotes"
+    churn.promotes = Target.Promotes.NO_LOSS
+    churn.save()
+    new = register(within)
+    promotion_policy.promote_by_policy(new, [churn])
+    assert registry.champion(churn) == new
+
+
+@pytest.mark.parametrize(("low", "verdict"), [(0.001, "miscalibrated"), (-0.001, "better")])
+def test_a_better_ranking_with_less_honest_chances_waits(register, churn, low, verdict):
+    old = register()
+    registry.promote(churn, old)
+    found = {**figures(champion=(0.02, 0.01, 0.03)), "champion_version": old.pk}
+    found["differences"]["champion"]["calibration_error"] = {"value": 0.01, "low": low, "high": 0.02}
+    assert promotion_policy.promote_by_policy(register(found), [churn])[0].verdict == verdict
+    assert (registry.champion(churn) == old) is (verdict == "miscalibrated")
 
 
 def test_figures_against_an_earlier_champion_do_not_count(register, churn):
     old, between = register(), register()
     new = register({**figures(champion=(0.1, 0.1, 0.1)), "champion_version": old.pk})
     registry.promote(churn, between)
-    comparison = registry.compare(churn, new)
+    comparison = promotion_policy.compare(churn, new)
     assert (comparison.verdict, comparison.promotes) == ("unknown", False)
     assert "Train again to compare" in comparison.reason
 
@@ -162,7 +198,7 @@ def test_a_version_cannot_serve_what_it_was_not_trained_for(register, standard, 
 def test_a_persons_move_classifies_everybody_and_policy_waits_for_the_next_time(register, churn, admin_user):
     """Pages must not go on showing the scores of the champion before, in either direction."""
     first, second = register(), register()
-    registry.promote_by_policy(first, [churn])
+    promotion_policy.promote_by_policy(first, [churn])
     assert not ScoringRun.objects.exists()
     registry.promote(churn, second, by=admin_user)
     registry.roll_back(churn, by=admin_user)
@@ -199,7 +235,7 @@ def test_a_version_without_its_file_says_so_and_is_not_promoted(register, churn)
     artifact_store.delete(version)
     version.refresh_from_db()
     assert not place.exists()
-    comparison = registry.compare(churn, version)
+    comparison = promotion_policy.compare(churn, version)
     assert (comparison.verdict, comparison.promotes) == ("unknown", False)
     assert "model file of version 1 was deleted" in comparison.reason
     with pytest.raises(registry.RegistryError, match="train again"):

@@ -30,6 +30,9 @@ def test_a_run_trains_every_learner_and_says_what_it_learned_from_and_how_good_i
     assert set(versions) == {"btyd", "logistic", "lightgbm", "mlp", "blend"}
     blend = versions.pop("blend")
     assert {member.algorithm for member in blend.members.all()} == {"btyd", "lightgbm", "mlp"}
+    assert {version.config["learner"] for version in versions.values()} == set(
+        blend.evaluation["churn"]["baselines"]
+    )
     serving_now = registry.champions(standard)
     for slug, told in run.summary["versions"][0]["targets"].items():
         assert (serving_now[slug] == blend) == (told["verdict"] == "first")
@@ -166,11 +169,18 @@ def test_progress_and_epochs_can_be_followed(small_shop, standard):
     assert all(entry["valid_loss"] is None or entry["valid_loss"] > 0 for entry in run.epochs)
 
 
-def test_a_wrong_setting_fails_the_run_with_a_sentence(small_shop, standard):
-    run = training_runs.request(standard, preset="fast", config={"hiden": [4]})
-    training.run(training_runs.claim(run.pk))
-    run.refresh_from_db()
-    assert (run.state, run.error) == (LeaseState.FAILED, "Unknown training settings: hiden. Remove them.")
+def test_a_wrong_setting_is_refused_with_a_sentence(small_shop, standard):
+    for config, said in (
+        ({"hiden": [4]}, "Unknown training settings: hiden. Remove them."),
+        (
+            {"scaling": "log"},
+            "scaling can be quantile_normal, standard, min_max; it is “log”. Choose one of these.",
+        ),
+    ):
+        with pytest.raises(training_runs.TrainingError) as refused:
+            training_runs.request(standard, preset="fast", config=config)
+        assert str(refused.value) == said
+    assert not TrainingRun.objects.exists()
 
 
 def test_cutoffs_without_room_for_a_test_are_refused(small_shop, standard):

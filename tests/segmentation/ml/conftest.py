@@ -7,10 +7,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from segmentation.ml import artifacts, btyd, schema, splits
+from segmentation.ml import artifacts, btyd, families, schema, splits
 from segmentation.ml.blend import Blend
 from segmentation.ml.config import preset
 from segmentation.ml.schema import STANDARD_TARGETS, Frame
+from segmentation.ml.sequences import Sequences
 from segmentation.ml.served import ServedModel
 
 HORIZON_WEEKS = 90 / 7
@@ -85,8 +86,38 @@ def _frame(cutoff, rng, *, orders, last, age, spend, value) -> Frame:
     }
     ids = np.arange(customers, dtype=np.int64)
     return Frame(
-        ids, np.full(customers, np.datetime64(cutoff)), x, labels, {"country": x["country"].to_numpy()}
+        ids,
+        np.full(customers, np.datetime64(cutoff)),
+        x,
+        labels,
+        {"country": x["country"].to_numpy()},
+        events=_events(rng, orders=orders, last=last, age=age, spend=spend),
     )
+
+
+def _events(rng, *, orders, last, age, spend, newest=8) -> Sequences:
+    """The orders of each customer one by one: the first at the start, the last where it was, the others between."""
+    found = Sequences.empty(len(orders), newest)
+    for row, (count, end, old, price) in enumerate(zip(orders.astype(int), last, age, spend, strict=True)):
+        inner = rng.uniform(0, end, count - 2) if count > 2 else []
+        times = np.sort([0.0, *inner, end] if count > 1 else [0.0])[-newest:] * 7
+        amounts = price * rng.lognormal(0, 0.2, len(times))
+        ages = old * 7 - times
+        found.numeric[row, : len(times)] = np.column_stack(
+            [
+                np.log1p(np.diff(times, prepend=times[0])),
+                np.log1p(ages),
+                np.sin(times / 58.0),
+                np.cos(times / 58.0),
+                np.log1p(amounts),
+                np.zeros(len(times)),
+                np.zeros(len(times)),
+            ]
+        )
+        found.kinds[row, : len(times)] = 1
+        found.categories[row, : len(times)] = 1 << rng.integers(0, 5, len(times))
+        found.lengths[row] = len(times)
+    return found
 
 
 @pytest.fixture(scope="session")
@@ -101,6 +132,17 @@ def fitted(name: str, shop: Shop, **settings):
     kind = "mlp" if name in ("fast", "default") else name
     estimator = artifacts.create(kind, targets=STANDARD_TARGETS, columns=shop.columns, config=config)
     return estimator.fit(shop.train, shop.valid)
+
+
+# Small enough for a test, and shared by every family that has such a setting.
+TINY = {**SMALL, "epochs": 8, "forest_trees": 30, "ensemble": 2, "sequence_events": 8, "encoder_width": 16}
+
+
+def created(name: str, shop: Shop, **settings):
+    """An unfitted estimator of an algorithm (families.py)."""
+    given = {**TINY, **settings}
+    config = families.config_of(name, preset("default", **given), given=given)
+    return artifacts.create(name, targets=STANDARD_TARGETS, columns=shop.columns, config=config)
 
 
 @pytest.fixture(scope="session")

@@ -89,7 +89,7 @@ def test_a_folder_in_use_is_not_written_over(artifact, estimators):
 
 def test_an_unknown_estimator_is_refused_with_the_names_there_are(artifact):
     rewrite_manifest(artifact, estimator="oracle")
-    with pytest.raises(LearningError, match="btyd, logistic, lightgbm, mlp"):
+    with pytest.raises(LearningError, match="btyd, logistic, .*lightgbm, mlp"):
         artifacts.load(artifact)
     with pytest.raises(LearningError, match="oracle"):
         artifacts.create("oracle", targets=[CHURN], columns=[])

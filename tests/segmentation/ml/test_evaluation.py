@@ -111,6 +111,20 @@ def test_a_confusion_table_counts_truth_by_row():
     assert table == [[1, 1], [0, 1]]
 
 
+def test_each_class_has_curves_against_the_others(evaluation, shop):
+    curves = evaluation.targets["value_tier"].curves["by_class"]
+    labels = np.asarray(shop.test.labels["value_tier"])
+    counts = np.bincount(labels, minlength=4)
+    names = ("none", "low", "middle", "high")
+    assert list(curves) == [names[place] for place in np.argsort(-counts, kind="stable")]
+    for name, parts in curves.items():
+        roc = parts["roc"]
+        area = np.trapezoid(roc["true_positive_rate"], roc["false_positive_rate"])
+        assert area > 0.55, name
+        share = counts[names.index(name)] / len(labels)
+        assert parts["precision_recall"]["precision"][-1] == pytest.approx(share, abs=1e-4)
+
+
 def test_reliability_groups_hold_every_row(evaluation):
     groups = evaluation.targets["churn"].curves["reliability"]
     assert sum(group["rows"] for group in groups) == evaluation.targets["churn"].rows

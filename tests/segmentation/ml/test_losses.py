@@ -64,6 +64,21 @@ def test_ziln_mean_and_quantiles_agree_with_a_simulation():
     assert law.quantile(0.1)[0] == 0.0
 
 
+@pytest.mark.parametrize("buys", [0.3, 0.6, 0.89, 0.91, 0.99])
+def test_the_interval_holds_four_fifths_of_the_customers(buys):
+    """Both tails of a tenth cannot be cut where more than a tenth spends nothing: nine tenths would be inside."""
+    rng = np.random.default_rng(4)
+    spend = np.where(rng.random(400_000) < buys, np.exp(rng.normal(3.0, 0.8, 400_000)), 0.0)
+    lower, upper = ziln.ZeroInflatedLogNormal(np.array([buys]), np.array([3.0]), np.array([0.8])).interval()
+    inside = (spend >= lower) & (spend <= upper)
+    assert inside.mean() == pytest.approx(0.8, abs=0.005)
+
+
+def test_who_buys_next_to_nothing_has_an_interval_of_nothing():
+    lower, upper = ziln.ZeroInflatedLogNormal(np.array([0.1]), np.array([3.0]), np.array([0.8])).interval()
+    assert (lower[0], upper[0]) == (0.0, 0.0)
+
+
 def test_the_mean_of_buyers_is_capped_at_the_largest_spend_seen():
     law = ziln.ZeroInflatedLogNormal(np.array([0.5]), np.array([50.0]), np.array([3.0]))
     assert law.mean(largest=1000.0)[0] == pytest.approx(500.0)

@@ -6,6 +6,7 @@ from segmentation.ml.config import preset
 from segmentation.ml.datasets import TensorRows, shuffled_batches
 from segmentation.ml.networks.blocks import HeadLayout, piecewise_bins
 from segmentation.ml.networks.build import build, describe
+from segmentation.ml.networks.events import Block
 from segmentation.ml.schema import CHURN, FUTURE_VALUE, STANDARD_TARGETS, LearningError
 from segmentation.ml.trainer import Trainer, repeatable
 
@@ -48,6 +49,12 @@ def test_a_network_is_rebuilt_from_its_description_and_weights(name):
     second.load_state_dict(first.state_dict())
     x, codes = torch.from_numpy(NUMERIC), torch.from_numpy(CODES)
     assert torch.equal(first(x, codes), second(x, codes))
+
+
+def test_asked_for_its_first_step_alone_a_block_answers_as_for_all():
+    block = Block(16, 0.1, causal=False).eval()
+    tokens = torch.from_numpy(RNG.normal(size=(5, 7, 16)).astype(np.float32))
+    assert torch.allclose(block(tokens, first=1), block(tokens)[:, :1], atol=1e-6)
 
 
 def test_an_unknown_network_is_refused():

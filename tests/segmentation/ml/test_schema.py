@@ -65,7 +65,6 @@ def test_settings_survive_json_and_unknown_ones_are_refused():
         config.TrainingConfig.from_json({"colour": "red"})
 
 
-@pytest.mark.parametrize("name", ["sequence", "gpu", "huge"])
-def test_a_preset_that_is_not_built_is_refused_with_those_that_are(name):
-    with pytest.raises(LearningError, match="default, fast"):
-        config.preset(name)
+def test_a_preset_that_is_not_there_is_refused_with_those_that_are():
+    with pytest.raises(LearningError, match="default, fast, gpu, sequence"):
+        config.preset("huge")

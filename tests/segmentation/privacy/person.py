@@ -14,20 +14,31 @@ from crm_integration.models import DeliveryAttempt, InboundMessage, OutboundMess
 from segmentation import identities, imports, ingest
 from segmentation.kinds import EventKind
 from segmentation.models import (
+    Campaign,
     Customer,
     CustomerFeatures,
     CustomerIdentity,
+    DecideAgain,
     Decision,
     DueCustomer,
     EventSource,
+    Explanation,
+    Grant,
     InputSnapshot,
     Offer,
+    OfferCode,
     PolicyVersion,
+    PriorityOverride,
+    PriorityReview,
+    ProductSuggestion,
     Redemption,
     Score,
     ScoreHistory,
+    ScoreOverride,
     ServicePriority,
+    ServicePriorityRule,
     ShopContext,
+    Suppression,
     Target,
 )
 from segmentation.normal import NormalConsent, NormalCustomer, NormalEvent, NormalItem
@@ -86,9 +97,15 @@ def _results(eva: Customer) -> None:
     version = world.version(1)
     whom = world.segment()
     whom.memberships.create(customer=eva)
+    whom.entries.create(customer=eva)
     whom.past_memberships.create(customer=eva, entered_at=timezone.now(), entered_by=1, left_by=1)
     Score.objects.create(customer=eva, target=churn, version=version, as_of=world.AS_OF, value=0.8)
+    ScoreOverride.objects.create(customer=eva, target=churn, label="1", reason="Asked us to.")
+    Explanation.objects.create(customer=eva, target=churn, version=version, kind="lime", as_of=world.AS_OF)
     ScoreHistory.objects.create(customer=eva, target=churn, version=version, as_of=world.AS_OF, value=0.7)
+    ProductSuggestion.objects.create(
+        customer=eva, target=churn, version=version, as_of=world.AS_OF, products=[]
+    )
     context = ShopContext.objects.create(as_of=world.AS_OF, catalogue_version="x", data={})
     CustomerFeatures.objects.create(
         customer=eva, as_of=world.AS_OF, catalogue_version="x", context=context, vector=b""
@@ -106,6 +123,17 @@ def _results(eva: Customer) -> None:
     Redemption.objects.create(
         offer=gives, customer=eva, event=eva.events.earliest("pk"), redeemed_at=AT, discount_minor=100
     )
+    said = {"level": 3, "reason": "a friend of the house", "until": AT}
+    PriorityOverride.objects.create(customer=eva, **said)
+    Suppression.objects.create(customer=eva, reason="asked by phone")
+    DecideAgain.objects.create(customer=eva, at=AT)
+    rule = ServicePriorityRule.objects.create(position=1, name="Low", condition={}, level=1)
+    PriorityReview.objects.create(customer=eva, rule=rule, level=1, otherwise=2)
+    grant = Grant.objects.create(
+        customer=eva, campaign=Campaign.objects.create(slug="c", name="C"), offer=gives, rule=1, granted_at=AT,
+        valid_until=AT.date(), code="X1",
+    )  # fmt: skip
+    OfferCode.objects.create(offer=gives, code="X1", grant_number=grant.pk, is_used=True)
     assert Offer.objects.exists()
 
 

@@ -9,10 +9,11 @@ from django.apps import apps
 from django.db import connection as database
 from django.db import models
 
-from crm_integration import inbox
-from crm_integration.models import DeliveryAttempt, InboundMessage, OutboundMessage
+from crm_integration import inbox, tokens
+from crm_integration.models import DeliveryAttempt, InboundMessage, OutboundMessage, StoredReply
 from segmentation import contacts, crypto, due, identities, privacy, scoring, tombstones
 from segmentation.models import (
+    Alert,
     AttributeDefinition,
     AuditEntry,
     ContactData,
@@ -46,6 +47,10 @@ def everything_about_eva(connection, settings):
     )
     person.imported(upload)
     ImportRun.objects.create(kind="events", file_name="x.csv", error=f"“{person.EMAIL}” is not a date.")
+    token, _text = tokens.issue(name="desk", scopes=["events:read"])
+    reply = {"key": f"{person.REFERENCE}:1", "request_sha256": "0", "status": 202, "body": b"{}"}
+    StoredReply.objects.create(token=token, **reply)
+    Alert.objects.create(key="gone", message=f"Customer {person.REFERENCE} was deleted in “My shop”.")
     return eva
 
 
@@ -56,7 +61,8 @@ def test_nothing_readable_is_left_anywhere(connection, settings):
         "segmentation_customer.reference", "segmentation_event.source_key", "segmentation_attributevalue.text",
         "segmentation_customeridentity.value", "crm_integration_inboundmessage.body", "segmentation_importrun.error",
         "crm_integration_inboundmessage.dedupe_key", "crm_integration_outboundmessage.body", "orders.csv",
-        "crm_integration_deliveryattempt.error", "segmentation_auditentry.detail",
+        "crm_integration_deliveryattempt.error", "segmentation_auditentry.detail", "segmentation_alert.message",
+        "crm_integration_storedreply.key",
     }  # fmt: skip
     row = privacy.erase(eva, reason=f"asked by {person.FIRST} {person.LAST}")
     assert (row.state, row.error, row.is_held) == ("done", "", True)

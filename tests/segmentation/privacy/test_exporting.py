@@ -137,8 +137,8 @@ def test_after_a_restored_backup_people_are_erased_by_the_ids_in_the_log(eva):
 
 
 @pytest.mark.parametrize("role", [role.name for role in roles.ROLES])
-def test_only_data_protection_may_erase_or_export(client, eva, role):
-    may = role == "Data protection"
+def test_only_data_protection_and_administrators_may_erase_or_export(client, eva, role):
+    may = role in {"Data protection", "Administrator"}
     client.force_login(world.person(role))
     confirm = {"reference": person.REFERENCE, "reason": "asked"}
     shown = client.get(page("customer_change", eva.pk)).content.decode()

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from segmentation.rules.fields import Choice, RuleField
+from segmentation.rules.events import EventQuery, Measure, Picked
+from segmentation.rules.fields import Choice, RuleField, of_events
 from segmentation.rules.operators import FieldType
 
+CATEGORIES = of_events(
+    EventQuery(Picked(("order_placed",)), Measure.LAST_CATEGORY),
+    choices=(Choice("toys", "toys"), Choice("games", "games"), Choice("books", "books")),
+)
 FIELDS = {
     field.name: field
     for field in (
@@ -20,5 +25,6 @@ FIELDS = {
         RuleField("attribute.vip", "VIP", FieldType.BOOLEAN),
         RuleField("attribute.birthday", "Birthday", FieldType.DATE),
         RuleField("segment.loyal", "Loyal", FieldType.SEGMENT),
+        CATEGORIES,
     )
 }

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from segmentation.rules import compile as compiled
 from segmentation.rules.explain import explain
-from segmentation.rules.language import parse
+from segmentation.rules.language import parse, to_json
 from segmentation.rules.operators import OPERATORS, FieldType, ValueShape
-from tests.segmentation.rules.frames import FIELDS
+from segmentation.rules.periods import PERIODS
+from segmentation.rules.text import from_text, to_text
+from tests.segmentation.rules.frames import CATEGORIES, FIELDS
 from tests.segmentation.rules.reference import fits
 
 TODAY = date(2024, 3, 1)
@@ -25,6 +27,7 @@ SCHEMA = {
     "attribute.vip": pl.Boolean,
     "attribute.birthday": pl.Date,
     "segment.loyal": pl.Boolean,
+    CATEGORIES.name: pl.List(pl.String),
 }
 EMPTY = dict.fromkeys(SCHEMA)
 
@@ -39,6 +42,9 @@ GOLDEN = [
     ("feature.orders_90d", "between", [1, 3], 3.0, 3.1),
     ("feature.orders_90d", "is_empty", None, float("nan"), 0.0),
     ("feature.orders_90d", "is_not_empty", None, 0.0, float("nan")),
+    ("feature.orders_90d", "not_between", [1, 3], 3.1, 3.0),
+    ("feature.orders_90d", "in", [1, 3], 3.0, 2.0),
+    ("feature.orders_90d", "not_in", [1, 3], 2.0, 3.0),
     ("customer.country", "is", "france", "France", "Spain"),
     ("customer.country", "is_not", "France", "Spain", "FRANCE"),
     ("customer.country", "in", ["France", "Spain"], "spain", "Italy"),
@@ -47,6 +53,8 @@ GOLDEN = [
     ("customer.country", "not_contains", "ran", "Spain", "FRANCE"),
     ("customer.country", "starts_with", "fr", "France", "Afrance"),
     ("customer.country", "ends_with", "CE", "France", "Spain"),
+    ("customer.country", "matches", "^f.*E$", "France", "xFrance"),
+    ("customer.country", "not_matches", "^f", "Spain", "France"),
     ("customer.country", "is_empty", None, "", "France"),
     ("customer.country", "is_not_empty", None, "France", ""),
     ("score.value_tier.label", "is", "high", "high", "HIGH"),
@@ -67,8 +75,20 @@ GOLDEN = [
     ("attribute.birthday", "within_days", 0, date(2024, 3, 1), date(2024, 3, 2)),
     ("attribute.birthday", "older_than_days", 1, date(2024, 2, 28), date(2024, 2, 29)),
     ("attribute.birthday", "in_next_days", 1, date(2024, 3, 2), date(2024, 3, 3)),
+    ("attribute.birthday", "on_or_before", "2024-02-29", date(2024, 2, 29), date(2024, 3, 1)),
+    ("attribute.birthday", "on_or_after", "2024-02-29", date(2024, 2, 29), date(2024, 2, 28)),
+    ("attribute.birthday", "in_period", "last_month", date(2024, 2, 29), date(2024, 3, 1)),
+    ("attribute.birthday", "not_in_period", "this_week", date(2024, 2, 25), date(2024, 2, 26)),
+    ("attribute.birthday", "anniversary_in_next_days", 1, date(1990, 3, 2), date(1990, 3, 3)),
+    ("attribute.birthday", "anniversary_in_last_days", 1, date(2000, 2, 29), date(1999, 2, 28)),
+    ("attribute.birthday", "anniversary_in_period", "last_month", date(1980, 2, 29), date(1980, 3, 1)),
     ("attribute.birthday", "is_empty", None, None, date(2024, 3, 1)),
     ("attribute.birthday", "is_not_empty", None, date(2024, 3, 1), None),
+    (CATEGORIES.name, "any_of", ["toys", "games"], ["books", "toys"], ["books"]),
+    (CATEGORIES.name, "all_of", ["toys", "games"], ["games", "toys"], ["toys"]),
+    (CATEGORIES.name, "none_of", ["toys", "games"], [], ["games"]),
+    (CATEGORIES.name, "is_empty", None, None, []),
+    (CATEGORIES.name, "is_not_empty", None, ["toys"], None),
     ("segment.loyal", "in", None, True, None),
     ("segment.loyal", "not_in", None, None, True),
 ]
@@ -123,7 +143,9 @@ VALUES = {
     FieldType.CHOICE: st.sampled_from(["low", "high"]),
     FieldType.BOOLEAN: st.booleans(),
     FieldType.DATE: DATES.map(date.isoformat),
+    FieldType.TAGS: st.sampled_from(["toys", "games", "books"]),
 }
+PATTERNS = st.sampled_from(["^a", "b$", "[aé]+", "a.b", r"\(", "a|é", "^$"])
 ROWS = st.fixed_dictionaries(
     {
         "feature.orders_90d": st.one_of(st.none(), st.just(float("nan")), NUMBERS),
@@ -133,6 +155,7 @@ ROWS = st.fixed_dictionaries(
         "attribute.vip": st.sampled_from([None, True, False]),
         "attribute.birthday": st.one_of(st.none(), DATES),
         "segment.loyal": st.sampled_from([None, True, False]),
+        CATEGORIES.name: st.one_of(st.none(), st.lists(VALUES[FieldType.TAGS], unique=True)),
     }
 )
 
@@ -150,6 +173,10 @@ def leaves(draw):
         rule["value"] = draw(st.lists(VALUES[field.type], min_size=1, max_size=3))
     elif op.shape is ValueShape.DAYS:
         rule["value"] = draw(st.integers(0, 5))
+    elif op.shape is ValueShape.PERIOD:
+        rule["value"] = draw(st.sampled_from(list(PERIODS)))
+    elif op.shape is ValueShape.PATTERN:
+        rule["value"] = draw(PATTERNS)
     return rule
 
 
@@ -172,6 +199,14 @@ def test_the_frame_the_explanation_and_the_slow_reference_agree(rule, rows):
     frame = pl.DataFrame(rows, schema=SCHEMA)
     assert compiled.mask(node, frame, today=TODAY).to_list() == expected
     assert [explain(node, row, today=TODAY).holds for row in frame.iter_rows(named=True)] == expected
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(rule=RULES)
+def test_a_rule_reads_back_from_its_json_and_from_its_text(rule):
+    node = parse(rule, fields=FIELDS)
+    assert parse(to_json(node), fields=FIELDS) == node
+    assert from_text(to_text(node), fields=FIELDS) == node
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)

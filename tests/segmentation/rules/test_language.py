@@ -68,6 +68,12 @@ def test_json_text_is_taken_too():
         ({"field": "customer.country", "op": "in", "value": []}, "value", "at least one value"),
         ({"field": "customer.country", "op": "in", "value": ["UK", ""]}, "value[1]", "Expected a text"),
         ({"field": "customer.country", "op": "is", "value": "x" * 501}, "value", "longer than 500"),
+        ({"field": "customer.country", "op": "is", "value": "a\x00"}, "value", "cannot be stored"),
+        ({"field": "customer.country", "op": "matches", "value": "("}, "value", "unclosed group"),
+        ({"field": "customer.country", "op": "matches", "value": "(?=a)"}, "value", "cannot be used"),
+        ({"field": "customer.country", "op": "matches", "value": "a" * 201}, "value", "longer than 200"),
+        ({"field": "customer.country", "op": "matches", "value": r"(\w{50}){50}"}, "value", "size limit"),
+        ({"field": "attribute.birthday", "op": "in_period", "value": "someday"}, "value", "no period called"),
         ({"field": "score.value_tier.label", "op": "is", "value": "top"}, "value", "use one of: low, high"),
         ({"field": "attribute.vip", "op": "is", "value": 1}, "value", "true or false"),
         ({"field": "attribute.birthday", "op": "on", "value": "2023-02-29"}, "value", "such as 2024-02-29"),
@@ -112,6 +118,7 @@ def test_every_operator_of_every_type_has_a_sentence(kind):
         FieldType.DATE: ["2024-01-01", "2024-01-02"],
         FieldType.BOOLEAN: [True],
         FieldType.CHOICE: ["low", "high"],
+        FieldType.TAGS: ["toys", "games"],
     }.get(kind, ["a", "b"])
     for op in OPERATORS[kind]:
         rule = {"field": field.name, "op": op.name}
@@ -120,6 +127,8 @@ def test_every_operator_of_every_type_has_a_sentence(kind):
             ValueShape.PAIR: values,
             ValueShape.MANY: values,
             ValueShape.DAYS: 7,
+            ValueShape.PERIOD: "this_week",
+            ValueShape.PATTERN: "^a",
         }
         if op.shape is not ValueShape.NOTHING:
             rule["value"] = shapes[op.shape]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import datetime as dt
 
 import pytest
+from django.db.models.functions import Now
 
-from segmentation import due, scoring
+from segmentation import due, leases, rescoring, scoring
+from segmentation.jobs import Job
 from segmentation.models import DueCustomer, LeaseState, Score
 from tests.segmentation.scoring.test_scoring import ids
 
@@ -63,3 +65,40 @@ def test_a_customer_that_kills_its_workers_is_parked_without_the_others_of_its_b
     parked = DueCustomer.objects.get()
     assert (parked.customer_id, parked.state, parked.attempts) == (poison, LeaseState.FAILED, 3)
     assert set(Score.objects.values_list("customer", flat=True)) == set(good)
+
+
+def test_a_short_queue_is_left_to_the_worker_who_is_at_it(champion, nudges):
+    first, second = ids()[:2]
+    due.mark_due([first], cause="test")
+    leases.claim(DueCustomer.objects.all())
+    due.mark_due([second], cause="test")
+    rescoring.work_off_due(seconds=60)
+    assert not Score.objects.filter(customer=second).exists()
+    DueCustomer.objects.filter(customer=first).update(started_at=Now() - 2 * rescoring.QUICK)
+    rescoring.work_off_due(seconds=60)
+    assert Score.objects.filter(customer=second).exists(), "who takes long is not waited for"
+
+
+def test_a_long_queue_is_shared(champion, monkeypatch):
+    first, second = ids()[:2]
+    due.mark_due([first], cause="test")
+    leases.claim(DueCustomer.objects.all())
+    due.mark_due([second], cause="test")
+    monkeypatch.setattr(scoring, "BATCH", 1)
+    rescoring.work_off_due(seconds=60)
+    assert Score.objects.filter(customer=second).exists()
+
+
+def test_when_time_is_up_the_rest_is_nudged_again(champion, nudges, django_capture_on_commit_callbacks):
+    due.mark_due(ids()[:1], cause="test")
+    with django_capture_on_commit_callbacks(execute=True):
+        rescoring.work_off_due(seconds=0)
+    assert nudges[-1] == (Job.RESCORE_DUE, {})
+
+
+def test_when_time_is_up_and_nobody_is_left_nobody_is_nudged(
+    champion, nudges, django_capture_on_commit_callbacks
+):
+    with django_capture_on_commit_callbacks(execute=True):
+        rescoring.work_off_due(seconds=0)
+    assert nudges == []

@@ -8,11 +8,12 @@ import pytest
 from django.urls import reverse
 
 from segmentation import reasons, scoring, serving
+from segmentation.dashboard import score_views
 from segmentation.jobs import Job
 from segmentation.ml.classical import LogisticEstimator
 from segmentation.ml.predictor import Predictor
 from segmentation.ml.schema import STANDARD_TARGETS, Column, Frame
-from segmentation.models import Customer, CustomerFeatures, Decision, ModelVersion, Score
+from segmentation.models import Customer, CustomerFeatures, Decision, ModelVersion, Score, Shop, Target
 from tests.segmentation.scoring.conftest import FEATURES
 
 COLUMNS = [Column(name, "numeric") for name in FEATURES] + [Column("country", "categorical")]
@@ -127,6 +128,14 @@ def nudges(monkeypatch, settings):
 
 def url(name, customer):
     return reverse(f"admin:segmentation_customer_{name}", args=[customer.pk])
+
+
+@pytest.mark.parametrize("method", ["labelled", "anomaly"])
+def test_a_risk_has_no_class_to_speak_for_and_says_so_in_words(method):
+    score = Score(target=Target(slug="odd", kind="risk", settings={"method": method}), value=0.9)
+    known = {"shares": [["orders_lifetime", 0.5, 3.0], ["recency_days", -0.5, 9.0]]}
+    titles = [str(side.title) for side in score_views.sides(score, known, Shop())]
+    assert titles == ["Speaks for the risk", "Speaks against the risk"]
 
 
 def test_the_page_asks_a_worker_and_shows_what_it_found(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from datetime import UTC, datetime
 
 import pytest
@@ -23,11 +24,24 @@ def test_it_writes_the_files_and_one_line_of_summary(tmp_path):
         "customers.parquet",
         "truth.parquet",
         "future.parquet",
+        "responses.parquet",
         "manifest.json",
     }
     assert out.count("\n") == 1
     assert "30 customers" in out
     assert str(tmp_path) in out
+
+
+def test_a_campaign_is_played_and_measured_beside_the_truth(tmp_path):
+    out = simulate_shop(
+        "--customers=400", "--months=6", "--end=2025-07-01", "--campaign", f"--out={tmp_path}"
+    )
+    assert (tmp_path / "campaign_events.parquet").exists()
+    assert re.search(
+        r"made [+-]\d+\.\d% more of them order \([+-]\d+\.\d% to [+-]\d+\.\d%\), in truth \+", out
+    )
+    simulate_shop("--customers=400", "--months=6", "--end=2025-07-01", f"--out={tmp_path}")
+    assert not list(tmp_path.glob("campaign*"))
 
 
 def configuration(folder):

@@ -72,7 +72,7 @@ class Command(BaseCommand):
         stages.install_defaults(self.steps)
         receiver = DemoReceiver(log=stages.FOLDER / "deliveries.jsonl").start()
         self.running.append(receiver)
-        environment = stages.environment(receiver.pair)
+        environment = stages.environment(receiver.pair, port=port)
         worker = start_worker(stages.FOLDER / "worker.log", environment)
         self.running.append(worker)
         stages.train(self.steps, worker)

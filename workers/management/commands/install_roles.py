@@ -1,4 +1,4 @@
-"""Create or repair the groups Analyst, Campaign manager, Service agent and Auditor."""
+"""Create or repair the groups of the roles (segmentation/roles.py, crm_integration/roles.py)."""
 
 from __future__ import annotations
 

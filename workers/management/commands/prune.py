@@ -4,10 +4,12 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
 
 from crm_integration import retention as messages
 from segmentation import event_retention
 from segmentation import retention as results
+from segmentation.access import throttle
 
 
 class Command(BaseCommand):
@@ -37,6 +39,7 @@ class Command(BaseCommand):
         deliveries = messages.prune_messages(body_days=options["body_days"], key_days=options["key_days"])
         files = results.prune_files(days=options["file_days"])
         versions = results.prune_models(days=options["model_days"])
+        throttle.forget(now=timezone.now())
         events = self._prune_events(options)
         self.stdout.write(
             f"{decisions} decisions and snapshots, {deliveries} message rows, {files} uploaded files, "

@@ -8,6 +8,7 @@ from django.db import transaction
 
 from crm_integration.models import Connection
 from segmentation import crypto
+from segmentation.access import second_factor
 from segmentation.models import ContactData, PrivacyRequest, StoredFileChunk
 
 BATCH = 500
@@ -22,20 +23,22 @@ SECRETS = (
 
 class Command(BaseCommand):
     help = (
-        "Re-encrypt contact keys, stored files, privacy requests and connection secrets under the first key of "
-        "FIELD_ENCRYPTION_KEYS. Put the new key first, run this, then remove the old one. It can be stopped and run again."
+        "Re-encrypt contact keys, stored files, privacy requests, second factors and connection secrets under the "
+        "first key of FIELD_ENCRYPTION_KEYS. Put the new key first, run this, "
+        "then remove the old one. It can be stopped and run again."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
         contacts = sum(self._contact_keys())
         files = self._stored_files()
         requests = self._privacy_requests()
+        factors = second_factor.reencrypt()
         with transaction.atomic():
             connections = list(Connection.objects.all())
             Connection.objects.bulk_update(connections, SECRETS)
         self.stdout.write(
-            f"{contacts} contact keys, {files} pieces of files, {requests} privacy requests and the secrets of "
-            f"{len(connections)} connections re-encrypted"
+            f"{contacts} contact keys, {files} pieces of files, {requests} privacy requests, {factors} second factors "
+            f"and the secrets of {len(connections)} connections re-encrypted"
         )
 
     def _stored_files(self) -> int:
