@@ -40,7 +40,7 @@ demo: $(VENV)/.runtime
 		$(if $(MAPPING),--mapping "$(MAPPING)") $(if $(CUSTOMERS),--customers $(CUSTOMERS)) $(if $(CHECK),--check) --port $(PORT)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --reruns 1 $(ARGS)
 
 bench: $(VENV)/.runtime
 	$(BIN)/python -m benchmarks --customers $(SIZE) $(if $(ONLY),--only $(ONLY)) $(if $(FRESH),--fresh)

@@ -249,7 +249,8 @@ def whom_to_ask(most: int | None = None, wanted: int | None = None) -> Asked:
     everybody = list(rows.order_by("pk").values_list("pk", flat=True)[: most + 1])
     if len(everybody) <= most:
         return Asked(everybody, len(everybody))
-    total = counts.read().customers
+    # The count may be a minute old, and the shop have grown since.
+    total = max(counts.read().customers, len(everybody))
     drawn = list(_drawn(min(wanted / max(total, 1), 1.0)))
     people = bulk.values_in(Customer.objects.filter(merged_into=None), drawn, "pk", by="pk")
     there = [pk for (pk,) in people]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from django.core.cache import cache
 
 from tests.support import jobs
 
@@ -94,6 +95,12 @@ def nudges(settings):
     settings.JOB_SENDER = "tests.support.jobs.record"
     jobs.sent.clear()
     return jobs.sent
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache():
+    """What another test's shop looked like is no answer here."""
+    cache.clear()
 
 
 @pytest.fixture(autouse=True)

@@ -24,7 +24,7 @@ def spring(transactional_db):
     rules = world.policy(made)
     loyal = Segment.objects.create(slug="loyal", name="Loyal customers")
     random = np.random.default_rng(4)
-    for number in range(240):
+    for number in range(480):
         customer = world.customer()
         held = number % 4 == 0
         world.decided(
@@ -34,7 +34,7 @@ def spring(transactional_db):
             Membership.objects.create(segment=loyal, customer=customer)
             Membership.objects.filter(customer=customer).update(entered_at=world.SINCE - timedelta(days=9))
         world.order(customer, days=-30, amount_minor=int(random.gamma(2, 2000)))
-        if random.random() < (0.15 if held else 0.5):
+        if random.random() < (0.15 if held else 0.6):
             world.order(customer, days=2, amount_minor=int(random.gamma(2, 2000)))
     return made
 
@@ -46,7 +46,7 @@ def test_a_campaign_is_measured_and_its_result_read(open_page, spring):
     tab.get_by_text("A worker is measuring the campaign…").wait_for()
     measuring.work(CampaignResult.objects.latest("pk").pk)
     tab.get_by_text("What it changed").wait_for()
-    assert tab.get_by_text("The campaign raised it").first.is_visible()
+    tab.get_by_text("The campaign raised it").first.wait_for()
+    tab.locator("text=Loyal customers >> visible=true").first.wait_for()
     assert tab.locator("canvas").count() == 3
-    assert tab.locator("text=Loyal customers >> visible=true").count() > 0
     picture(tab, "campaign-results")
