@@ -178,6 +178,7 @@ SPECTACULAR_SETTINGS = {
         "ClassificationStateEnum": "segmentation.models.scoring.ScoringRun.State",
         "ConsentAnswerEnum": "segmentation.models.customers.Consent.Status",
         "PrivacyKindEnum": "segmentation.models.privacy.PrivacyRequest.Kind",
+        "ImportKindEnum": "segmentation.models.events.ImportRun.Kind",
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

@@ -35,7 +35,7 @@ _ALWAYS = {
 _POST = {
     "409": "It does not fit what is there already, or the Idempotency-Key was used with another request.",
     "413": "The body is too large.",
-    "415": "Only JSON is taken.",
+    "415": "The body is of another type than described.",
     "422": "Understood, but it cannot be done.",
 }
 _RETRY = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}}

@@ -26,6 +26,7 @@ class Scope(models.TextChoices):
     DELIVERIES_READ = "deliveries:read", _("Read deliveries")
     JOBS_READ = "jobs:read", _("Read trainings, classifications and imports")
     JOBS_RUN = "jobs:run", _("Start and cancel work such as trainings")
+    IMPORTS_RUN = "imports:run", _("Bring in files of customers and events")
     PRIVACY_RUN = "privacy:run", _("Export and erase people")
 
 

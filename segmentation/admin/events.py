@@ -13,9 +13,10 @@ from django.utils.translation import gettext as _t
 from django.utils.translation import gettext_lazy as _
 
 from segmentation import imports, stored_files
-from segmentation.admin import uploads
 from segmentation.admin.base import ReadOnlyAdmin, View, WorkAdmin, post_only, requires
+from segmentation.admin.upload_form import UploadForm
 from segmentation.dashboard import progress, words
+from segmentation.imports import uploads
 from segmentation.models import AuditEntry, Category, ImportRun, Product
 
 
@@ -95,9 +96,9 @@ class ImportRunAdmin(WorkAdmin):
     def upload_view(self, request: HttpRequest) -> HttpResponse:
         """Keep the file and lead on to its preview."""
         requires(request, "segmentation.add_importrun")
-        form = uploads.UploadForm(request.POST or None, request.FILES or None)
+        form = UploadForm(request.POST or None, request.FILES or None)
         if request.method == "POST" and form.is_valid():
-            token = uploads.keep(form)
+            token = uploads.keep(form.cleaned_data["file"], form.cleaned_data)
             return HttpResponseRedirect(self.url("confirm", token))
         return self.page(request, "tierwise/upload.html", title=_t("Import a file"), form=form)
 
@@ -122,7 +123,7 @@ class ImportRunAdmin(WorkAdmin):
         return self.page(
             request,
             "tierwise/upload_preview.html",
-            title=_t("Import %(file)s?") % {"file": uploads.plain_name(asked.path)},
+            title=_t("Import %(file)s?") % {"file": asked.path.name},
             preview=preview,
         )
 

@@ -98,6 +98,7 @@ ACTIONS: dict[str, words.Text] = {
     "api_token.issued": _("API token made"),
     "api_token.revoked": _("API token revoked"),
     "job.started_by_message": _("Work asked for by a message"),
+    "api.import_started": _("Import asked for over the API"),
     "api.import_cancelled": _("Import stopped over the API"),
     "api.training_started": _("Training asked for over the API"),
     "api.training_cancelled": _("Training stopped over the API"),

@@ -99,8 +99,14 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
+def _is_object(content: Any) -> None:
+    if not isinstance(content, dict):
+        raise ImportProblem(_("The mapping must be a JSON object in braces."))
+
+
 def event_mapping(content: Mapping[str, Any]) -> EventMapping:
     """Check a mapping for events. Raises ImportProblem naming the key."""
+    _is_object(content)
     _known_keys("", content, _EVENT_KEYS)
     columns = _columns(content, EVENT_FIELDS)
     _needs(columns, "time")
@@ -120,13 +126,14 @@ def event_mapping(content: Mapping[str, Any]) -> EventMapping:
 
 def customer_mapping(content: Mapping[str, Any]) -> CustomerMapping:
     """Check a mapping for customers. Raises ImportProblem naming the key."""
+    _is_object(content)
     _known_keys("", content, _CUSTOMER_KEYS)
     columns = _columns(content, CUSTOMER_FIELDS)
     _needs(columns, "customer")
     given = content.get("attributes", {})
     if given == "all":
         return CustomerMapping(columns=columns, all_other_columns=True, **_common(content))
-    if isinstance(given, list):
+    if isinstance(given, list) and all(isinstance(name, str) for name in given):
         given = {name: {} for name in given}
     if not isinstance(given, dict):
         raise _wrong("attributes", _("use “all”, a list of columns or an object"))

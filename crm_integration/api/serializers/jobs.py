@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.core.files.uploadedfile import UploadedFile
+from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from crm_integration.api.serializers.common import TextOrNull
 from crm_integration.models import ApiToken, DeliveryAttempt, InboundMessage, OutboundMessage, Scope
+from segmentation.imports import uploads
 from segmentation.ml.config import PRESETS
 from segmentation.models import ImportRun, ModelVersion, ScoringRun, TrainingRun
 
@@ -49,6 +52,24 @@ class ImportSerializer(JobSerializer):
             "events_created", "customers_created", "cancel_requested", *JOB,
         )  # fmt: skip
         read_only_fields: tuple[str, ...] = fields
+
+
+class NewImportSerializer(serializers.Serializer):
+    """A form: the file, what it holds, and how it is to be read: a `preset`, or a `mapping` as JSON."""
+
+    file = serializers.FileField(max_length=300)
+    kind = serializers.ChoiceField(choices=ImportRun.Kind.choices, default=ImportRun.Kind.EVENTS)
+    preset = serializers.CharField(required=False, default="", allow_blank=True, max_length=64)
+    mapping = serializers.JSONField(required=False, default=None, allow_null=True)
+    currency = serializers.CharField(required=False, default="", allow_blank=True, max_length=3)
+    time_zone = serializers.CharField(required=False, default="", allow_blank=True, max_length=64)
+
+    def validate_file(self, file: UploadedFile) -> UploadedFile:
+        if not uploads.can_be_read(str(file.name)):
+            raise serializers.ValidationError(
+                _("This type of file cannot be read. Save it as CSV, Parquet or XLSX.")
+            )
+        return file
 
 
 class ClassificationSerializer(serializers.ModelSerializer):

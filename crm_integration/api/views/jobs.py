@@ -15,17 +15,20 @@ from rest_framework.response import Response
 
 from crm_integration.api.base import ListResource, Resource, one
 from crm_integration.api.idempotency import idempotent, idempotent_by_itself
+from crm_integration.api.parsers import FileParser
 from crm_integration.api.problems import Conflict, Unprocessable
 from crm_integration.api.queries import Query
 from crm_integration.api.serializers.jobs import (
     ClassificationSerializer,
     ImportSerializer,
     NewClassificationSerializer,
+    NewImportSerializer,
     NewTrainingSerializer,
     TrainingSerializer,
 )
 from crm_integration.models import Scope
 from segmentation import imports, scoring_runs, training_runs
+from segmentation.imports import uploads
 from segmentation.models import (
     AuditEntry,
     ImportRun,
@@ -160,7 +163,8 @@ class CancelClassificationView(Resource):
 
 
 class ImportsView(ListResource):
-    scopes = {"GET": Scope.JOBS_READ}
+    scopes = {"GET": Scope.JOBS_READ, "POST": Scope.IMPORTS_RUN}
+    parser_classes = [FileParser]
     serializer = ImportSerializer
     ordering = ("-id",)
 
@@ -168,6 +172,23 @@ class ImportsView(ListResource):
     def get(self, request: Request) -> Response:
         """Imports of files, the newest first."""
         return self.page(request)
+
+    @extend_schema(
+        operation_id="imports_start", request=NewImportSerializer, responses={202: ImportSerializer}
+    )
+    @idempotent_by_itself
+    def post(self, request: Request) -> Response:
+        """Hand a file to a worker. 422 with the reason when it cannot be read; the same file again adds nothing."""
+        asked = NewImportSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        kept = uploads.keep(asked.validated_data["file"], asked.validated_data)
+        try:
+            run = imports.request_run(uploads.opened(kept))
+        except imports.ImportProblem as problem:
+            uploads.discard(kept)
+            raise Unprocessable(str(problem)) from problem
+        AuditEntry.record("api.import_started", run, token=self.token.prefix, file=run.file_name)
+        return Response(ImportSerializer(run).data, status=status.HTTP_202_ACCEPTED)
 
     def rows(self, wanted: Mapping[str, Any]) -> QuerySet[ImportRun]:
         return ImportRun.objects.all()

@@ -5,6 +5,12 @@ import pytest
 from tests.crm_integration.api import world
 
 
+@pytest.fixture(autouse=True)
+def _var(settings, tmp_path):
+    """Where uploads are kept."""
+    settings.VAR_DIR = tmp_path
+
+
 @pytest.fixture
 def api(client, db):
     """A client whose token may do everything."""

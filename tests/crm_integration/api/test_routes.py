@@ -14,6 +14,12 @@ pytestmark = pytest.mark.django_db
 
 EVENT = {"type": "ping", "timestamp": "2026-11-01T10:00:00Z", "data": {}}
 CUSTOMER = {"type": "customer.updated", "timestamp": "2026-11-01T10:00:00Z", "data": {"reference": "C-1"}}
+
+
+class Form(dict):
+    """Fields beside a file of orders."""
+
+
 # Route and method → the scope it needs (None: any token), the body to send, the status it answers with.
 ROUTES = {
     ("api_token", "get"): (None, None, 200),
@@ -53,6 +59,7 @@ ROUTES = {
     ("api_estimates", "post"): ("jobs:run", {"campaign": "drawn", "offer": "drawn"}, 202),
     ("api_estimate", "get"): ("jobs:read", None, 200),
     ("api_imports", "get"): ("jobs:read", None, 200),
+    ("api_imports", "post"): ("imports:run", Form(preset="tierwise"), 202),
     ("api_import", "get"): ("jobs:read", None, 200),
     ("api_cancel_import", "post"): ("jobs:run", None, 200),
     ("api_outlooks", "get"): ("jobs:read", None, 200),
@@ -89,6 +96,8 @@ def rows_now():
 
 def ask(client, name, method, body, rows, **headers):
     address = reverse(name, args=rows.get(name))
+    if isinstance(body, Form):
+        return getattr(client, method)(address, {**body, "file": world.orders()}, headers=headers)
     given = {"data": body} if body is not None else {}
     return getattr(client, method)(address, content_type="application/json", headers=headers, **given)
 

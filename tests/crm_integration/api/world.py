@@ -6,6 +6,7 @@ import gzip
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
 
 from crm_integration import tokens
@@ -32,6 +33,10 @@ from segmentation.models import (
 from tests.crm_integration import fixtures
 from tests.segmentation.admin import world
 
+ORDERS = b"""event_id,kind,occurred_at,customer_id,order_id,product_id,product_name,category,quantity,unit_price,discount,currency,rating,text,channel
+e1,order_placed,2024-05-01 10:00:00,K1,o1,P1,Candle,Home,2,3.50,0,GBP,,,web
+e2,order_placed,2024-05-02 10:00:00,K2,o2,P1,Candle,Home,1,3.50,0,GBP,,,web
+"""  # noqa: E501
 ALL = frozenset(Scope.values)
 READING = frozenset(scope for scope in Scope.values if scope.endswith(":read"))
 
@@ -63,6 +68,11 @@ def revoked():
     return text
 
 
+def orders(content=ORDERS, name="orders.csv"):
+    """A file to upload."""
+    return SimpleUploadedFile(name, content)
+
+
 def bearer(text):
     return {"authorization": f"Bearer {text}"}
 
@@ -83,6 +93,11 @@ class Api:
         return self.client.post(
             path, content_type=content_type, headers={**bearer(self.text), **(headers or {})}, **given
         )
+
+    def upload(self, file=None, *, headers=None, **fields):
+        """Bring a file in as a form does."""
+        body = {**fields, "file": orders() if file is None else file}
+        return self.client.post("/api/imports/", body, headers={**bearer(self.text), **(headers or {})})
 
     def pages(self, path, **query):
         """Every result of a list, page by page."""

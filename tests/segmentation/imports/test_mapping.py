@@ -54,6 +54,7 @@ def test_a_wrong_mapping_of_events_names_the_key(content, key):
     [
         ({"columns": {"email": "e"}}, "columns.customer"),
         ({"columns": {"customer": "c"}, "attributes": 3}, "attributes"),
+        ({"columns": {"customer": "c"}, "attributes": [{"size": {}}]}, "attributes"),
         ({"columns": {"customer": "c"}, "attributes": {"size": 3}}, "attributes.size"),
         ({"columns": {"customer": "c"}, "attributes": {"size": {"kind": "big"}}}, "attributes.size.kind"),
         (

@@ -1,18 +1,12 @@
-"""Uploaded files between the form and the import: kept under random names that say nothing about a path."""
+"""The form that brings a file in."""
 
 from __future__ import annotations
 
-import json
-import re
-import secrets
-from pathlib import Path
 from typing import Any
 
 from django import forms
-from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import UploadedFile
-from django.utils.translation import gettext as _t
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import (
     UnfoldAdminFileFieldWidget,
@@ -21,17 +15,8 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from segmentation import retention, stored_files
-from segmentation.imports import Request, presets
+from segmentation.imports import presets, uploads
 from segmentation.models import ImportRun
-
-SUFFIXES = (".csv", ".csv.gz", ".parquet", ".xlsx")
-CHOICES = "choices.json"
-TOKEN = re.compile(r"[0-9a-f]{32}")
-
-
-class UploadGone(Exception):
-    """The uploaded file is not there (any more)."""
 
 
 class MappingField(forms.JSONField):
@@ -82,7 +67,7 @@ class UploadForm(forms.Form):
 
     def clean_file(self) -> UploadedFile:
         file: UploadedFile = self.cleaned_data["file"]
-        if not str(file.name).lower().endswith(SUFFIXES):
+        if not uploads.can_be_read(str(file.name)):
             raise ValidationError(_("This type of file cannot be read. Save it as CSV, Parquet or XLSX."))
         return file
 
@@ -91,56 +76,3 @@ class UploadForm(forms.Form):
         if "mapping" in cleaned and bool(cleaned.get("preset")) == bool(cleaned["mapping"]):
             raise ValidationError(_("Choose a format or give a mapping, one of the two."))
         return cleaned
-
-
-def keep(form: UploadForm) -> str:
-    """Write the file and what was chosen for it; returns the token that names them."""
-    retention.prune_local_files()
-    token = secrets.token_hex(16)
-    folder = _folder(token)
-    folder.mkdir(parents=True, mode=0o700)
-    data = form.cleaned_data
-    file: UploadedFile = data["file"]
-    name = re.sub(r"[^\w.-]", "_", Path(str(file.name)).name)[-120:]
-    with (folder / name).open("wb") as target:
-        for chunk in file.chunks():
-            target.write(chunk)
-    chosen = {key: data[key] for key in ("kind", "preset", "mapping", "currency", "time_zone")}
-    (folder / CHOICES).write_text(json.dumps({**chosen, "file": name}))
-    for path in (folder / name, folder / CHOICES):
-        stored_files.keep(path)
-    return token
-
-
-def opened(token: str) -> Request:
-    """The import as it was asked for. Raises UploadGone."""
-    try:
-        chosen = json.loads(_located(token, CHOICES).read_text())
-    except OSError as error:
-        raise UploadGone(_t("The uploaded file is no longer there. Upload it again.")) from error
-    path = _located(token, chosen.pop("file"))
-    return Request(path=path, **{**chosen, "mapping": chosen["mapping"] or None})
-
-
-def discard(token: str) -> None:
-    """Remove a file that cannot be used."""
-    folder = _folder(token)
-    stored_files.forget(folder)
-    for path in folder.glob("*"):
-        path.unlink(missing_ok=True)
-    folder.rmdir()
-
-
-def plain_name(path: Path) -> str:
-    return path.name
-
-
-def _located(token: str, name: str) -> Path:
-    """The file on this machine, though another one may have taken the upload."""
-    return stored_files.located(stored_files.reference(_folder(token) / name))
-
-
-def _folder(token: str) -> Path:
-    if not TOKEN.fullmatch(token):
-        raise UploadGone(_t("The uploaded file is no longer there. Upload it again."))
-    return Path(settings.VAR_DIR) / "uploads" / token
