@@ -22,6 +22,9 @@ from segmentation.models.edited import Edited
 MOST_MONEY: Final = 10**12
 # Ten years: a longer wait or validity is a slip of the keyboard, and thousands of years are in no calendar.
 MOST_DAYS: Final = 3650
+OVERTAKEN = _(
+    "Somebody else saved this meanwhile. Open the page anew, look at what changed, and repeat your edit."
+)
 WEEKDAYS = (
     (0, _("Monday")),
     (1, _("Tuesday")),
@@ -50,11 +53,7 @@ class OnceForm(forms.ModelForm):
             rows = type(self.instance)._default_manager.select_for_update()
             now = rows.values_list("edit_version", flat=True).filter(pk=self.instance.pk).first()
             if now is not None and now != seen:
-                raise ValidationError(
-                    _(
-                        "Somebody else saved this meanwhile. Open the page anew, look at what changed, and repeat your edit."
-                    )
-                )
+                raise ValidationError(OVERTAKEN)
         return cleaned
 
 
