@@ -18,7 +18,7 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminT
 from crm_integration import tokens
 from crm_integration.models import ApiToken, Connection, Scope
 from segmentation.admin.base import View, badge, post_only
-from segmentation.admin.shown import ShownAdmin, ShownForm
+from segmentation.admin.shown import ShownAdmin, ShownForm, with_seen
 from segmentation.dashboard import words
 
 
@@ -86,7 +86,7 @@ class ApiTokenAdmin(ShownAdmin):
         return not lookup.startswith("secret") and super().lookup_allowed(lookup, value, request)
 
     def get_fieldsets(self, request: HttpRequest, obj: ApiToken | None = None) -> Any:
-        return self.with_seen(request, obj, self._later) if obj else self.fieldsets
+        return with_seen(self._later) if obj else self.fieldsets
 
     def get_readonly_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> tuple[str, ...]:
         return self._settled if obj else ()

@@ -22,9 +22,6 @@ from segmentation.models.edited import Edited
 MOST_MONEY: Final = 10**12
 # Ten years: a longer wait or validity is a slip of the keyboard, and thousands of years are in no calendar.
 MOST_DAYS: Final = 3650
-OVERTAKEN = _(
-    "Somebody else saved this meanwhile. Open the page anew, look at what changed, and repeat your edit."
-)
 WEEKDAYS = (
     (0, _("Monday")),
     (1, _("Tuesday")),
@@ -33,6 +30,9 @@ WEEKDAYS = (
     (4, _("Friday")),
     (5, _("Saturday")),
     (6, _("Sunday")),
+)
+OVERTAKEN = _(
+    "Somebody else saved this meanwhile. Open the page anew, look at what changed, and repeat your edit."
 )
 
 

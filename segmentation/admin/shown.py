@@ -17,6 +17,15 @@ from segmentation.admin.editing import OVERTAKEN
 MARK_CHARS: Final = 16
 
 
+class SeenField(forms.CharField):
+    """What the page showed; no value of the row, so no edit of it."""
+
+    widget = forms.HiddenInput
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return False
+
+
 class ShownForm(forms.ModelForm):
     """Refused when a value that it edits is no longer the one that the page showed. For the pages of a ShownAdmin.
 
@@ -29,7 +38,7 @@ class ShownForm(forms.ModelForm):
     # Columns that the form writes but does not show.
     hidden: ClassVar[tuple[str, ...]] = ()
 
-    seen = forms.CharField(required=False, widget=forms.HiddenInput, label="")
+    seen = SeenField(required=False, label="")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -74,21 +83,20 @@ class ShownForm(forms.ModelForm):
         return salted_hmac("tierwise.shown", f"{whose}={text}").hexdigest()[:MARK_CHARS]
 
 
+def with_seen(sets: Any) -> Any:
+    """These fieldsets, and `seen` in the first of them."""
+    if "seen" in flatten_fieldsets(sets):
+        return sets
+    (title, options), *others = sets
+    return [(title, {**options, "fields": (*options["fields"], "seen")}), *others]
+
+
 class ShownAdmin(HouseAdmin):
     """The page of a row whose form is a ShownForm; rows inside the page are not compared."""
 
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return [name for name in super().get_fields(request, obj) if name != "seen"]
-
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        return self.with_seen(request, obj, super().get_fieldsets(request, obj))
-
-    def with_seen(self, request: HttpRequest, obj: Any, sets: Any) -> Any:
-        """These fieldsets; where they change a row, `seen` goes along."""
-        if obj is None or "seen" in flatten_fieldsets(sets) or not self.has_change_permission(request, obj):
-            return sets
-        (title, options), *others = sets
-        return [(title, {**options, "fields": (*options["fields"], "seen")}), *others]
+        sets = super().get_fieldsets(request, obj)
+        return with_seen(sets) if obj is not None else sets
 
     def changeform_view(
         self,
