@@ -25,6 +25,7 @@ MAX_SLUG = 60
 class _ConnectForm(ConnectionForm):
     adapter = None  # type: ignore[assignment]
     outbound_via = None  # type: ignore[assignment]
+    seen = None  # type: ignore[assignment]
     name = forms.CharField(
         label=_("Name"),
         max_length=100,

@@ -23,7 +23,8 @@ from crm_integration.admin.scheme_page import SchemePage
 from crm_integration.admin.setup_pages import SetupPages
 from crm_integration.connections import Door
 from crm_integration.models import Connection, InboundMessage
-from segmentation.admin.base import HouseAdmin, View, badge, post_only
+from segmentation.admin.base import View, badge, post_only
+from segmentation.admin.shown import ShownAdmin
 from segmentation.jobs import Job, enqueue
 
 DOORS = frozenset(door.value for door in Door)
@@ -31,7 +32,7 @@ DOOR_NAMES = {Door.INBOUND: _("signing secret"), Door.OUTBOUND: _("delivery secr
 
 
 @admin.register(Connection)
-class ConnectionAdmin(drift_panel.DriftButtons, SetupPages, SchemePage, HouseAdmin):
+class ConnectionAdmin(drift_panel.DriftButtons, SetupPages, SchemePage, ShownAdmin):
     form = ConnectionForm
     list_display = ("name", "kind", "health_badge", "accepts_inbound", "sends_outbound", "last_received")
     search_fields = ("name", "slug")
@@ -73,15 +74,16 @@ class ConnectionAdmin(drift_panel.DriftButtons, SetupPages, SchemePage, HouseAdm
         return super().get_form(request, obj, change, **kwargs)
 
     def get_fieldsets(self, request: HttpRequest, obj: Connection | None = None) -> Any:
+        sets = super().get_fieldsets(request, obj)
         kind = _kind(request, obj)
         if kind is None or not kind.needs or (obj is None and not _gives_needs(request)):
-            return self.fieldsets
+            return sets
         names = tuple(field_name(need) for need in kind.needs)
         title = _t("What %(kind)s needs") % {"kind": kind.label}
         written = push_form.field_names(kind) if obj is not None else ()
         pushed = _t("Out: what is written to %(kind)s by its own API") % {"kind": kind.label}
         more = ((pushed, {"fields": written, "classes": ["collapse"]}),) if written else ()
-        return (*self.fieldsets[:1], (title, {"fields": names}), *self.fieldsets[1:], *more)
+        return (*sets[:1], (title, {"fields": names}), *sets[1:], *more)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Connection | None = None) -> tuple[str, ...]:
         """The short name is part of an address that others have stored: it stays."""

@@ -22,6 +22,7 @@ from crm_integration.adapters.needs import Field, Need
 from crm_integration.adapters.reading import BadField
 from crm_integration.admin import push_form
 from crm_integration.models import Connection
+from segmentation.admin.shown import ShownForm
 
 NO_BROKER = _(
     "This installation runs on the embedded broker, which nobody outside can reach. Name RabbitMQ or Redis in "
@@ -29,7 +30,7 @@ NO_BROKER = _(
 )
 
 
-class ConnectionForm(forms.ModelForm):
+class ConnectionForm(ShownForm):
     """Secrets are not here: they are made on the connection's page and shown once."""
 
     adapter = forms.ChoiceField(label=_("Kind"), choices=registry.choices, widget=UnfoldAdminSelectWidget)
@@ -55,6 +56,7 @@ class ConnectionForm(forms.ModelForm):
             "outbound_url",
         )
 
+    hidden = ("api_credentials",)
     needs: tuple[Need, ...] = ()
     kind: Adapter | None = None
     push: dict[str, Any] | None = None  # what to write to the CRM, where the posted form says so

@@ -17,7 +17,8 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminT
 
 from crm_integration import tokens
 from crm_integration.models import ApiToken, Connection, Scope
-from segmentation.admin.base import HouseAdmin, View, badge, post_only
+from segmentation.admin.base import View, badge, post_only
+from segmentation.admin.shown import ShownAdmin, ShownForm, with_seen
 from segmentation.dashboard import words
 
 
@@ -61,7 +62,7 @@ class TokenForm(forms.ModelForm):
 
 
 @admin.register(ApiToken)
-class ApiTokenAdmin(HouseAdmin):
+class ApiTokenAdmin(ShownAdmin):
     form = TokenForm
     list_display = ("name", "begins_with", "state_badge", "connection", "may", "last_used_at")
     list_select_related = ("connection",)
@@ -85,7 +86,7 @@ class ApiTokenAdmin(HouseAdmin):
         return not lookup.startswith("secret") and super().lookup_allowed(lookup, value, request)
 
     def get_fieldsets(self, request: HttpRequest, obj: ApiToken | None = None) -> Any:
-        return self._later if obj else self.fieldsets
+        return with_seen(self._later) if obj else self.fieldsets
 
     def get_readonly_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> tuple[str, ...]:
         return self._settled if obj else ()
@@ -93,9 +94,9 @@ class ApiTokenAdmin(HouseAdmin):
     def get_form(
         self, request: HttpRequest, obj: ApiToken | None = None, change: bool = False, **kwargs: Any
     ) -> Any:
-        """Afterwards only the name and the pace can be changed, by a plain form."""
+        """Afterwards only the name and the pace can be changed."""
         if obj is not None:
-            kwargs["form"] = forms.ModelForm
+            kwargs["form"] = ShownForm
         return super().get_form(request, obj, change=change, **kwargs)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:

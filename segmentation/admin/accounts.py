@@ -17,16 +17,21 @@ from django.utils.translation import gettext_lazy as _
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from segmentation.access import second_factor
-from segmentation.admin.base import HouseAdmin, View, post_only
+from segmentation.admin.base import View, post_only
+from segmentation.admin.shown import ShownAdmin, ShownForm
 from segmentation.models import AuditEntry
 
 admin.site.unregister(User)
 admin.site.unregister(Group)
 
 
+class PersonForm(ShownForm, UserChangeForm):
+    """An account as its page shows it."""
+
+
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin, HouseAdmin):  # type: ignore[misc]  # the theme comes first in the order
-    form = UserChangeForm
+class UserAdmin(DjangoUserAdmin, ShownAdmin):  # type: ignore[misc]  # the theme comes first in the order
+    form = PersonForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
     list_display = ("username", "first_name", "last_name", "is_active", "is_superuser", "has_second_factor")
@@ -56,7 +61,8 @@ class UserAdmin(DjangoUserAdmin, HouseAdmin):  # type: ignore[misc]  # the theme
         return super().has_delete_permission(request, obj) and _may_touch(request, obj)
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
-        fixed = tuple(super().get_readonly_fields(request, obj))
+        # Signing in writes it.
+        fixed = (*super().get_readonly_fields(request, obj), "last_login")
         return fixed if _is_superuser(request) else (*fixed, "is_superuser", "user_permissions")
 
     def changeform_view(
@@ -107,7 +113,8 @@ def _may_touch(request: HttpRequest, obj: User | None) -> bool:
 
 
 @admin.register(Group)
-class GroupAdmin(DjangoGroupAdmin, HouseAdmin):  # type: ignore[misc]
+class GroupAdmin(DjangoGroupAdmin, ShownAdmin):  # type: ignore[misc]
+    form = ShownForm
     list_display = ("role",)
 
     @admin.display(description=_("role"), ordering="name")

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
 
 from segmentation import attribute_uses
-from segmentation.admin.base import HouseAdmin
+from segmentation.admin.shown import ShownAdmin, ShownForm
 from segmentation.models import AttributeDefinition
 
 
-class AttributeForm(forms.ModelForm):
+class AttributeForm(ShownForm):
     """A column that something asks for keeps its name and kind."""
 
     kept = ("slug", "kind", "is_rule_field")
+    # Imports add choices; an erasure takes those away that only the erased person had.
+    background = frozenset({"choices"})
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
@@ -30,7 +31,7 @@ class AttributeForm(forms.ModelForm):
 
 
 @admin.register(AttributeDefinition)
-class AttributeDefinitionAdmin(HouseAdmin):
+class AttributeDefinitionAdmin(ShownAdmin):
     form = AttributeForm
     list_display = ("label", "slug", "kind", "is_feature", "is_rule_field", "is_label")
     list_filter = ("kind", "is_feature", "is_label")

@@ -31,6 +31,9 @@ WEEKDAYS = (
     (5, _("Saturday")),
     (6, _("Sunday")),
 )
+OVERTAKEN = _(
+    "Somebody else saved this meanwhile. Open the page anew, look at what changed, and repeat your edit."
+)
 
 
 class OnceForm(forms.ModelForm):
@@ -50,11 +53,7 @@ class OnceForm(forms.ModelForm):
             rows = type(self.instance)._default_manager.select_for_update()
             now = rows.values_list("edit_version", flat=True).filter(pk=self.instance.pk).first()
             if now is not None and now != seen:
-                raise ValidationError(
-                    _(
-                        "Somebody else saved this meanwhile. Open the page anew, look at what changed, and repeat your edit."
-                    )
-                )
+                raise ValidationError(OVERTAKEN)
         return cleaned
 
 

@@ -76,6 +76,13 @@ class OfferForm(OnceForm, BoundedForm, MoneyForm):
 
 
 class OfferTextForm(forms.ModelForm):
+    """A line of a table: its fields are named by the columns to whoever sees them, and by this to whoever does not."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for field in self.fields.values():
+            field.widget.attrs["aria-label"] = field.label
+
     def clean_text(self) -> str:
         text: str = self.cleaned_data["text"]
         offer_texts.check(text)
@@ -211,6 +218,8 @@ class GrantAdmin(ReadOnlyAdmin):
     """What was given, one by one; newest first."""
 
     list_display = ("whom", "offer", "campaign", "granted_at", "valid_until", "code", "state")
+    # The first column leads to the customer: two links in one are none.
+    list_display_links = ("granted_at",)
     list_select_related = ("customer", "offer", "campaign")
     list_filter = ("campaign", "offer")
     search_fields = ("code__exact",)

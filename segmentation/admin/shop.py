@@ -8,8 +8,8 @@ from django.contrib import admin
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext_lazy as _
 
-from segmentation.admin.base import HouseAdmin
 from segmentation.admin.editing import EditedAdmin, MoneyForm, OnceForm, money_field, weekday_field
+from segmentation.admin.shown import ShownAdmin, ShownForm
 from segmentation.models import ExchangeRate, Shop
 
 
@@ -75,7 +75,8 @@ class ShopAdmin(EditedAdmin):
 
 
 @admin.register(ExchangeRate)
-class ExchangeRateAdmin(HouseAdmin):
+class ExchangeRateAdmin(ShownAdmin):
+    form = ShownForm
     list_display = ("day", "currency", "rate")
     list_filter = ("currency",)
     ordering = ("-day", "currency")

@@ -18,8 +18,9 @@ from unfold.widgets import (
 )
 
 from segmentation import target_settings, targets, thresholds
-from segmentation.admin.base import EXPORT, HouseAdmin, View, requires
+from segmentation.admin.base import EXPORT, View, requires
 from segmentation.admin.forms import ThresholdForm
+from segmentation.admin.shown import ShownAdmin, ShownForm
 from segmentation.dashboard import model_words, threshold_page, words
 from segmentation.models import AuditEntry, Shop, Target
 
@@ -48,7 +49,7 @@ def _text(label: Any, help_text: Any) -> forms.CharField:
     )
 
 
-class TargetForm(forms.ModelForm):
+class TargetForm(ShownForm):
     """The row and, by kind, what its settings say."""
 
     tier_by = forms.ChoiceField(
@@ -144,7 +145,7 @@ def _asked(condition: str) -> str:
 
 
 @admin.register(Target)
-class TargetAdmin(HouseAdmin):
+class TargetAdmin(ShownAdmin):
     form = TargetForm
     list_display = ("name", "slug", "kind", "meaning", "horizon_days", "serving", "is_active")
     list_select_related = ("slot__champion", "attribute", "campaign", "offer")

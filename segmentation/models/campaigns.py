@@ -225,7 +225,7 @@ class CampaignRule(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.name or f"{self.campaign_id}/{self.position}"
+        return self.name or f"#{self.position}"
 
 
 class FrequencyCap(Edited):

@@ -60,6 +60,13 @@ def test_a_crm_is_connected_tried_and_watched_by_keyboard(open_page, width):
     assert row.inbound_secret not in tab.content()
     assert Connection.objects.count() == 1
 
+    tab.goto(tab.url.removesuffix("setup/") + "change/")
+    tab.locator("[data-copy=address]").focus()
+    tab.keyboard.press("Enter")
+    tab.wait_for_selector("text=Copied")
+    assert tab.evaluate("navigator.clipboard.readText()") == connections.hook_url(row)
+    fits(tab, width)
+
 
 def test_a_message_of_the_crm_itself_is_followed_without_a_click(open_page, client):
     row = fixtures.connection()

@@ -60,11 +60,16 @@ def people(db):
     return found, rows
 
 
+def model_of(name):
+    """The model in the name of an address, where it is one of a model."""
+    found = re.match(r"(?:auth|crm_integration|segmentation)_([a-z]+)_", name)
+    return found[1] if found else ""
+
+
 def address(name, route, rows):
     """With the id of a row that exists where there is one: what a missing row answers comes after the permission."""
     names = re.findall(r"<(?:\w+:)?(\w+)>", route) + re.findall(r"\?P<(\w+)>", route)
-    model = name.split("_")[1] if "_" in name else ""
-    given = {one: rows.get(model, 1) for one in names}
+    given = {one: rows.get(model_of(name), 1) for one in names}
     given |= {key: value for key, value in table.ARGUMENTS.items() if key in given}
     if "target_pk" in given:
         given["target_pk"] = rows["target"]
