@@ -49,15 +49,17 @@ from tests.segmentation.results import world
 from tests.segmentation.results.world import AS_OF, SINCE
 from tests.support.intervals import agrees
 
-COUNT, HELD = 1500, 0.4
+COUNT, HELD, FIRST = 1500, 0.4, 10_000_010
 QUICK = {"boosting_rounds": 120, "boosting_patience": 8, "rounds": 60}
 
 
 def arms_and_orders(made: Campaign, *, seed: int = 1) -> None:
     """Everybody bought before; only the French are moved by the offer, half of them into an order."""
     random = np.random.default_rng(seed)
+    # Who is kept aside to judge depends on the key.
     people = Customer.objects.bulk_create(
-        Customer(reference=f"u{n}", country="FR" if n % 2 else "GB", channel="web") for n in range(COUNT)
+        Customer(pk=FIRST + n, reference=f"u{n}", country="FR" if n % 2 else "GB", channel="web")
+        for n in range(COUNT)
     )
     held = random.random(COUNT) < HELD
     rules = world.policy(made, percent=100 * HELD)
