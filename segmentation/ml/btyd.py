@@ -28,6 +28,8 @@ MIN_CUSTOMERS = 20
 MIN_REPEATERS = 5
 # Keeps parameters finite where the data say nothing about them; far below three digits elsewhere.
 RIDGE = 1e-7
+# Of a log-parameter: where every order costs the same, the likelihood grows without end and its digits are used up.
+MOST = 15.0
 # The closed form divides by a - 1 and a + b - 1; next to the pole it is continuous, so step aside.
 POLE = 1e-6
 LARGEST_A = 50.0
@@ -234,10 +236,11 @@ def _minimise(loss: Callable[[Tensor], Tensor], *, start: tuple[float, ...]) -> 
 
         def closure() -> Tensor:
             optimiser.zero_grad()
-            value = loss(theta) + RIDGE * (theta**2).sum()
+            value = loss(theta.clamp(-MOST, MOST)) + RIDGE * (theta**2).sum()
             value.backward()
             return value
 
         optimiser.step(closure)
         with torch.no_grad():
-            return theta.numpy().copy(), float(loss(theta))
+            found = theta.clamp(-MOST, MOST)
+            return found.numpy().copy(), float(loss(found))

@@ -180,3 +180,12 @@ def test_one_drop_out_rate_for_everybody_gives_finite_expectations():
     assert (found > 0).all()
     assert np.isfinite(found).all()
     assert found == pytest.approx(btyd.expected_orders(spread, **history), rel=0.02)
+
+
+@pytest.mark.parametrize("customers", [500, 5000, 20_000])
+@pytest.mark.parametrize("most", [2, 9])
+def test_a_shop_with_one_price_expects_that_price(customers, most):
+    orders = np.random.default_rng(0).integers(1, most + 1, customers)
+    params = btyd.fit_gamma_gamma(orders, np.full(customers, 30.0))
+    expected = btyd.expected_spend(params, orders, np.full(customers, 30.0))
+    assert expected == pytest.approx(30.0, rel=1e-3)
