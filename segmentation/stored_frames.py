@@ -44,16 +44,21 @@ _STAMPS: Final = frozenset({"customer_id", "as_of", "input_version"})
 
 def classified() -> QuerySet[CustomerFeatures]:
     """The customers that frames can be read for; `customer_id` is their id."""
+    return _with_features().filter(customer__merged_into__isnull=True)
+
+
+def _with_features() -> QuerySet[CustomerFeatures]:
     from segmentation.features.catalogue import CATALOGUE_VERSION
 
-    return CustomerFeatures.objects.filter(
-        catalogue_version=CATALOGUE_VERSION, customer__merged_into__isnull=True
-    )
+    return CustomerFeatures.objects.filter(catalogue_version=CATALOGUE_VERSION)
 
 
 def chunks(rows: QuerySet[CustomerFeatures] | None = None, *, size: int = 2000) -> Iterator[list[int]]:
-    """Ids of classified customers (or of these of them), in order, `size` at a time."""
-    ordered = (classified() if rows is None else rows).order_by("customer_id")
+    """Ids of classified customers (or of these of them), in order, `size` at a time.
+
+    Whoever was merged is among them, and left out by `read`: asking here would read every customer's row.
+    """
+    ordered = (_with_features() if rows is None else rows).order_by("customer_id")
     last = 0
     while ids := list(ordered.filter(customer_id__gt=last).values_list("customer_id", flat=True)[:size]):
         yield ids
