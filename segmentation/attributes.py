@@ -124,6 +124,11 @@ def add_choices(values: Iterable[Fitted]) -> None:
         if fitted.definition.kind == Kind.CHOICE and fitted.value.text:
             seen.setdefault(fitted.definition.pk, (fitted.definition, {}))[1][fitted.value.text] = None
     for definition, texts in seen.values():
+        if all(text in definition.choices for text in texts):
+            continue
+        # Staff or an erasure may have taken some away since the definition was read.
+        stored = AttributeDefinition.objects.select_for_update().filter(pk=definition.pk)
+        definition.choices = stored.values_list("choices", flat=True).get()
         new = [text for text in texts if text not in definition.choices]
         if new:
             definition.choices = [*definition.choices, *new][:MAX_CHOICES]

@@ -74,10 +74,18 @@ def prune_local_files(*, days: int = FILE_DAYS) -> int:
     """The same for this machine's copies alone: each machine sees to its own, whoever prunes the database."""
     before = timezone.now().timestamp() - timedelta(days=days).total_seconds()
     entries = [entry for name in FILE_FOLDERS for entry in _entries(Path(settings.VAR_DIR) / name)]
-    old = [entry for entry in entries if entry.stat().st_mtime < before]
+    old = [entry for entry in entries if _changed_at(entry) < before]
     for entry in old:
         shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() else entry.unlink(missing_ok=True)
     return len(old)
+
+
+def _changed_at(entry: Path) -> float:
+    """Now, where somebody else has removed it meanwhile."""
+    try:
+        return entry.stat().st_mtime
+    except FileNotFoundError:
+        return timezone.now().timestamp()
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -53,12 +53,12 @@ def _with_features() -> QuerySet[CustomerFeatures]:
     return CustomerFeatures.objects.filter(catalogue_version=CATALOGUE_VERSION)
 
 
-def chunks(rows: QuerySet[CustomerFeatures] | None = None, *, size: int = 2000) -> Iterator[list[int]]:
-    """Ids of classified customers (or of these of them), in order, `size` at a time.
+def chunks(*, size: int = 2000) -> Iterator[list[int]]:
+    """Ids of classified customers, in order, `size` at a time.
 
     Whoever was merged is among them, and left out by `read`: asking here would read every customer's row.
     """
-    ordered = (_with_features() if rows is None else rows).order_by("customer_id")
+    ordered = _with_features().order_by("customer_id")
     last = 0
     while ids := list(ordered.filter(customer_id__gt=last).values_list("customer_id", flat=True)[:size]):
         yield ids

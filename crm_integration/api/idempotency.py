@@ -15,10 +15,10 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from crm_integration.api.parsers import KEY
 from crm_integration.api.problems import Conflict
 from crm_integration.models import StoredReply
 
-HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
 _KEY = re.compile(r"[\x21-\x7e]{1,100}")
 
@@ -76,9 +76,9 @@ def idempotent_by_itself(handler: Handler) -> Handler:
 
 def key_of(request: Request) -> str:
     """The request's key, empty without one. Raises ValidationError."""
-    key: str = request.headers.get(HEADER, "")
+    key: str = request.headers.get(KEY, "")
     if key and not _KEY.fullmatch(key):
-        raise ValidationError({HEADER: _("A key is 1 to 100 printable characters without spaces.")})
+        raise ValidationError({KEY: _("A key is 1 to 100 printable characters without spaces.")})
     return key
 
 

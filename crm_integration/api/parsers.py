@@ -15,6 +15,9 @@ from rest_framework import status
 from rest_framework.exceptions import APIException, ParseError
 from rest_framework.parsers import BaseParser, DataAndFiles, MultiPartParser
 
+# The header under which a request is sent again.
+KEY = "Idempotency-Key"
+
 
 class TooLarge(APIException):
     status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
@@ -65,7 +68,8 @@ def _read(stream: Any) -> bytes:
 
 
 class FileParser(MultiPartParser):
-    """A form with files, as large as the server takes; its fields and the hash of each file stand for it as `raw_body`."""
+    """A form with files, as large as the server takes. What an Idempotency-Key stands for (`raw_body`) is its fields and the
+    hash of each file."""
 
     def parse(
         self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
@@ -75,13 +79,22 @@ class FileParser(MultiPartParser):
         except UnreadablePostError as error:
             raise ParseError(_("The body broke off.")) from error
         if parser_context is not None:
-            parser_context["view"].raw_body = _fingerprint(found)
+            has_key = bool(parser_context["request"].headers.get(KEY))
+            parser_context["view"].raw_body = _fingerprint(found, with_files=has_key)
         return found
 
 
-def _fingerprint(form: DataAndFiles) -> bytes:
-    files = [[name, file.name, _digest(file)] for name, given in sorted(form.files.lists()) for file in given]
-    return orjson.dumps([sorted(form.data.lists()), files])
+def _fingerprint(form: DataAndFiles, *, with_files: bool) -> bytes:
+    """with_files: large ones are only read where it counts."""
+    files = [
+        [name, file.name, _digest(file) if with_files else ""]
+        for name, given in sorted(form.files.lists())
+        for file in given
+    ]
+    try:
+        return orjson.dumps([sorted(form.data.lists()), files])
+    except orjson.JSONEncodeError as error:
+        raise ParseError(_("The form holds text that is not Unicode.")) from error
 
 
 def _digest(file: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -112,8 +113,9 @@ class ImportRunAdmin(WorkAdmin):
             return HttpResponseRedirect(self.url("upload"))
         try:
             if request.method == "POST":
-                run = imports.request_run(asked, requested_by=request.user)
-                AuditEntry.record("import.request", run, actor=request.user, file=run.file_name)
+                run = imports.request_run(
+                    asked, requested_by=request.user, inside=partial(_audited, request.user)
+                )
                 return self.back_to(run)
             preview = imports.preview(asked)
         except imports.ImportProblem as error:
@@ -168,6 +170,10 @@ class ImportRunAdmin(WorkAdmin):
         if path is None:
             raise Http404
         return FileResponse(path.open("rb"), as_attachment=True, filename=path.name)
+
+
+def _audited(user: Any, run: ImportRun) -> None:
+    AuditEntry.record("import.request", run, actor=user, file=run.file_name)
 
 
 def _rejects_of(run: ImportRun) -> Path | None:

@@ -15,7 +15,7 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from segmentation.imports import presets, uploads
+from segmentation.imports import ImportProblem, mapping, presets, uploads
 from segmentation.models import ImportRun
 
 
@@ -23,6 +23,13 @@ class MappingField(forms.JSONField):
     def prepare_value(self, value: Any) -> Any:
         """Nothing chosen is an empty box, not the word “null”."""
         return "" if value is None else super().prepare_value(value)
+
+    def to_python(self, value: Any) -> Any:
+        """None where nothing was typed."""
+        try:
+            return mapping.from_text(value) if value not in self.empty_values else None
+        except ImportProblem as problem:
+            raise ValidationError(str(problem)) from problem
 
 
 class UploadForm(forms.Form):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import orjson
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
@@ -27,6 +28,8 @@ CUSTOMER_FIELDS = (
     "signed_up_at", "updated_at", "marketing_consent", "marketing_consent_at", "profiling_consent",
     "profiling_consent_at",
 )  # fmt: skip
+# Of a source or a namespace.
+MOST_NAME = 64
 # In place of the customers' id column: a table of one line a customer that has none.
 LINE_NUMBER = "#line"
 GROUPINGS = ("order", "customer_and_time")
@@ -97,6 +100,16 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ImportProblem(_("The mapping %(file)s must be a JSON object in braces.") % {"file": path.name})
     return content
+
+
+def from_text(text: str) -> Any:
+    """What somebody typed as a mapping. Raises ImportProblem where it is no JSON that a database can hold."""
+    if "\\u0000" not in text:
+        try:
+            return orjson.loads(text)
+        except orjson.JSONDecodeError:
+            pass
+    raise ImportProblem(_("The mapping is not valid JSON."))
 
 
 def _is_object(content: Any) -> None:
@@ -213,8 +226,8 @@ def _common(content: Mapping[str, Any]) -> dict[str, Any]:
         "time_zone": zone,
         "time_formats": tuple(formats),
         "decimal_comma": _one_of(content, "decimal", (".", ",")) == ",",
-        "namespace": _text(content, "namespace") or "shop",
-        "source": _text(content, "source") or "file",
+        "namespace": _name(content, "namespace") or "shop",
+        "source": _name(content, "source") or "file",
     }
 
 
@@ -271,6 +284,13 @@ def _text(content: Mapping[str, Any], key: str, inside: str = "") -> str:
     if not isinstance(value, str):
         raise _wrong(f"{inside}.{key}" if inside else key, _("must be a text"))
     return value.strip()
+
+
+def _name(content: Mapping[str, Any], key: str) -> str:
+    name = _text(content, key)
+    if len(name) > MOST_NAME:
+        raise _wrong(key, _("must have at most %(most)d characters") % {"most": MOST_NAME})
+    return name
 
 
 def _object(content: Mapping[str, Any], key: str) -> dict[str, Any]:

@@ -40,16 +40,22 @@ OnProgress = Callable[[float, str], None]  # (share done from 0 to 1, what is be
 def run(request: Request, *, on_progress: OnProgress | None = None, requested_by: Any = None) -> ImportReport:
     """Import a file now. Raises ImportProblem before anything is written when it cannot be read at all."""
     prepared = plan.prepare(request, shop=Shop.get())
-    row = _new_row(request, prepared, requested_by)
+    row = _new_row(request, prepared, requested_by, plan.digest(request.path))
     claimed = leases.claim(ImportRun.objects.filter(pk=row.pk))
     return _perform(claimed[0], prepared, on_progress)
 
 
-def request_run(request: Request, *, requested_by: Any = None) -> ImportRun:
-    """Check a file and queue it for a worker. Raises ImportProblem."""
+def request_run(
+    request: Request, *, requested_by: Any = None, inside: Callable[[ImportRun], None] | None = None
+) -> ImportRun:
+    """Check a file and queue it for a worker. Raises ImportProblem. inside: called before the commit."""
     prepared = plan.prepare(request, shop=Shop.get())
-    row = _new_row(request, prepared, requested_by)
-    enqueue(Job.IMPORT_FILE, import_run_id=row.pk)
+    sha256 = plan.digest(request.path)
+    with transaction.atomic():
+        row = _new_row(request, prepared, requested_by, sha256)
+        if inside is not None:
+            inside(row)
+        enqueue(Job.IMPORT_FILE, import_run_id=row.pk)
     return row
 
 
@@ -270,11 +276,11 @@ def _keep_rejects(prepared: Plan, report: ImportReport) -> None:
         stored_files.keep(report.rejects_file)
 
 
-def _new_row(request: Request, prepared: Plan, requested_by: Any) -> ImportRun:
+def _new_row(request: Request, prepared: Plan, requested_by: Any, sha256: str) -> ImportRun:
     return ImportRun.objects.create(
         kind=request.kind,
         file_name=request.path.name[:300],
-        file_sha256=plan.digest(request.path),
+        file_sha256=sha256,
         mapping=request.as_json(),
         source=_source(prepared),
         requested_by=requested_by if getattr(requested_by, "is_authenticated", False) else None,

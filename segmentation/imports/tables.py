@@ -15,6 +15,8 @@ from segmentation.imports.problems import ImportProblem, Reject
 
 LINE = "__line__"
 _HEAD = 4096
+# A million rows of twenty columns are about half of it.
+MOST_UNPACKED = 1024**3
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ def _check_workbook(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             if "xl/workbook.xml" in archive.namelist():
-                return
+                return _check_size(path, sum(part.file_size for part in archive.infolist()))
     except (zipfile.BadZipFile, OSError) as error:
         raise ImportProblem(
             _("%(file)s is a damaged XLSX or ZIP file; export it again.") % {"file": path.name}
@@ -120,6 +122,14 @@ def _check_workbook(path: Path) -> None:
     raise ImportProblem(
         _("%(file)s is a ZIP archive; unpack it and import the file inside.") % {"file": path.name}
     )
+
+
+def _check_size(path: Path, unpacked: int) -> None:
+    """Texts of a workbook are held in memory."""
+    if unpacked > MOST_UNPACKED:
+        raise ImportProblem(
+            _("%(file)s is too large for a workbook; save it as CSV or Parquet.") % {"file": path.name}
+        )
 
 
 def _foreign(head: bytes) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import zipfile
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Any
 import openpyxl
 import polars as pl
 from django.utils.translation import gettext as _
-from openpyxl.utils.exceptions import InvalidFileException
 
 from segmentation.imports.problems import ImportProblem
 from segmentation.imports.tables import LINE, Chunk, check_columns
@@ -23,13 +21,8 @@ class XlsxTable:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        book = self._open()
-        try:
-            sheet = book.worksheets[0]
-            first = next(sheet.iter_rows(max_row=1, values_only=True), ())
-            self.estimated_rows = max((sheet.max_row or 2) - 1, 1)
-        finally:
-            book.close()
+        first, rows = self._head()
+        self.estimated_rows = max((rows or 2) - 1, 1)
         names = [str(cell).strip() if cell is not None else "" for cell in first]
         while names and not names[-1]:
             names.pop()
@@ -62,13 +55,22 @@ class XlsxTable:
                 )
         return pl.DataFrame(data)
 
-    def _open(self) -> Any:
+    def _head(self) -> tuple[Sequence[Any], int | None]:
+        """The first row, and how many rows the sheet says it has. Raises ImportProblem."""
         try:
-            return openpyxl.load_workbook(self.path, read_only=True, data_only=True)
-        except (InvalidFileException, zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
+            book = self._open()
+            try:
+                sheet = book.worksheets[0]
+                return next(sheet.iter_rows(max_row=1, values_only=True), ()), sheet.max_row
+            finally:
+                book.close()
+        except Exception as error:  # whatever the library trips over in a file that is not as it should be
             raise ImportProblem(
                 _("%(file)s is a damaged XLSX file; export it again.") % {"file": self.path.name}
             ) from error
+
+    def _open(self) -> Any:
+        return openpyxl.load_workbook(self.path, read_only=True, data_only=True)
 
 
 def _series(name: str, cells: list[Any]) -> pl.Series:

@@ -11,7 +11,7 @@ from rest_framework import serializers
 
 from crm_integration.api.serializers.common import TextOrNull
 from crm_integration.models import ApiToken, DeliveryAttempt, InboundMessage, OutboundMessage, Scope
-from segmentation.imports import uploads
+from segmentation.imports import ImportProblem, mapping, uploads
 from segmentation.ml.config import PRESETS
 from segmentation.models import ImportRun, ModelVersion, ScoringRun, TrainingRun
 
@@ -54,13 +54,24 @@ class ImportSerializer(JobSerializer):
         read_only_fields: tuple[str, ...] = fields
 
 
+class MappingField(serializers.CharField):
+    """JSON in a form's field."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        text = super().to_internal_value(data)
+        try:
+            return mapping.from_text(text) if text else None
+        except ImportProblem as problem:
+            raise serializers.ValidationError(str(problem)) from problem
+
+
 class NewImportSerializer(serializers.Serializer):
     """A form: the file, what it holds, and how it is to be read: a `preset`, or a `mapping` as JSON."""
 
     file = serializers.FileField(max_length=300)
     kind = serializers.ChoiceField(choices=ImportRun.Kind.choices, default=ImportRun.Kind.EVENTS)
     preset = serializers.CharField(required=False, default="", allow_blank=True, max_length=64)
-    mapping = serializers.JSONField(required=False, default=None, allow_null=True)
+    mapping = MappingField(required=False, default=None, allow_null=True, allow_blank=True)
     currency = serializers.CharField(required=False, default="", allow_blank=True, max_length=3)
     time_zone = serializers.CharField(required=False, default="", allow_blank=True, max_length=64)
 

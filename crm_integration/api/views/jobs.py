@@ -178,17 +178,22 @@ class ImportsView(ListResource):
     )
     @idempotent_by_itself
     def post(self, request: Request) -> Response:
-        """Hand a file to a worker. 422 with the reason when it cannot be read; the same file again adds nothing."""
+        """Hand a file to a worker. 422 with the reason when it cannot be read; the same events again add nothing."""
         asked = NewImportSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
         kept = uploads.keep(asked.validated_data["file"], asked.validated_data)
         try:
-            run = imports.request_run(uploads.opened(kept))
+            run = imports.request_run(uploads.opened(kept), inside=self._audited)
         except imports.ImportProblem as problem:
             uploads.discard(kept)
             raise Unprocessable(str(problem)) from problem
-        AuditEntry.record("api.import_started", run, token=self.token.prefix, file=run.file_name)
+        except Exception:
+            uploads.discard(kept)
+            raise
         return Response(ImportSerializer(run).data, status=status.HTTP_202_ACCEPTED)
+
+    def _audited(self, run: ImportRun) -> None:
+        AuditEntry.record("api.import_started", run, token=self.token.prefix, file=run.file_name)
 
     def rows(self, wanted: Mapping[str, Any]) -> QuerySet[ImportRun]:
         return ImportRun.objects.all()

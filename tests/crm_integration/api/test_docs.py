@@ -21,16 +21,18 @@ pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is no
 
 
 @pytest.mark.django_db(transaction=True)
-def test_every_command_does_what_the_page_says(live_server):
+def test_every_command_does_what_the_page_says(live_server, tmp_path):
     world.filled()
     console.customer("C-42", tier="high")
+    (tmp_path / "orders.csv").write_bytes(world.ORDERS)
+    (tmp_path / "people.csv").write_text("id\nC-42\n")
     script = COMMANDS.replace("curl -sS", "curl -sS -w '\\n%{http_code}\\n'").replace(
         "-w '\\n%{http_code}\\n' -o /dev/null -w", "-o /dev/null -w"
     )
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
         env={"HOST": live_server.url, "TOKEN": world.token(), "PATH": "/usr/bin:/bin"},
-        capture_output=True, text=True, check=True, timeout=120,
+        cwd=tmp_path, capture_output=True, text=True, check=True, timeout=120,
     )  # fmt: skip
     statuses = re.findall(r"^[1-5]\d\d$", done.stdout, re.MULTILINE)
     assert set(statuses) == {"200", "202", "304"}, done.stdout

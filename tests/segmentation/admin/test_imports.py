@@ -68,7 +68,7 @@ def test_a_file_that_cannot_be_read_says_what_is_wrong_and_leaves_nothing(admin_
         ({"name": "orders.pdf"}, "cannot be read"),
         ({"preset": ""}, "Choose a format or give a mapping"),
         ({"mapping": json.dumps({"columns": {}})}, "Choose a format or give a mapping"),
-        ({"preset": "", "mapping": "{"}, "Enter a valid JSON"),
+        ({"preset": "", "mapping": "{"}, "not valid JSON"),
         ({"content": b""}, "empty"),
     ],
 )

@@ -309,3 +309,12 @@ def wait_for_a_lock() -> None:
                 return
             assert time.monotonic() < until, "nobody waits"
             time.sleep(0.02)
+
+
+def test_a_worker_with_an_older_row_takes_back_no_edit(db):
+    row = attributes.define("vip", kind="choice", choices=["gold", "Eva"])
+    held = {"vip": type(row).objects.get(pk=row.pk)}
+    an_erasure(row)
+    attributes.add_choices(attributes.fit({"vip": "silver"}, held))
+    row.refresh_from_db()
+    assert row.choices == ["gold", "silver"]
