@@ -9,6 +9,7 @@ from tests.browser import axe
 from tests.browser.keys import focus_on
 from tests.browser.shop import filled
 from tests.segmentation.admin.test_access_table import address, model_of, patterns
+from tests.support.patience import on_this_machine
 
 # Pages of these kinds are the same template for every model: looked at once.
 ONCE = {"history": "segmentation_customer", "delete": "segmentation_offer"}
@@ -43,8 +44,8 @@ def test_no_page_breaks_a_rule_of_wcag_aa(open_page, client, part):
         if answer.status_code != 200 or b"<html" not in b"".join(answer)[:3000]:
             continue
         tab.goto(home + path)
-        # What is fetched after the page is part of it.
-        tab.wait_for_function("!document.querySelector('[aria-busy=true]')")
+        # What is fetched after the page is part of it; a panel whose worker does not answer gives up after 20 seconds.
+        tab.wait_for_function("!document.querySelector('[aria-busy=true]')", timeout=on_this_machine(60_000))
         tab.evaluate(script)
         for add in tab.locator(
             ".add-row a"
