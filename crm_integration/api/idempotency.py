@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import orjson
@@ -32,18 +32,11 @@ def idempotent(handler: Handler) -> Handler:
     Refusals are not stored: nothing happened, so a corrected request may use the key again.
     """
 
-    @wraps(handler)
-    def once(view: Any, request: Request, *args: Any, **kwargs: Any) -> Response:
-        key = key_of(request)
-        if not key:
-            return handler(view, request, *args, **kwargs)
-        reply = _new_reply(view, request, key)
-        if stored := _stored(reply):
-            return stored
+    def together(reply: StoredReply, handle: Callable[[], Response]) -> Response:
         try:
             with transaction.atomic():
                 reply.save(force_insert=True)
-                answer = handler(view, request, *args, **kwargs)
+                answer = handle()
                 _fill(reply, answer)
                 reply.save(update_fields=["status", "body"])
         except IntegrityError:
@@ -52,11 +45,23 @@ def idempotent(handler: Handler) -> Handler:
             raise
         return answer
 
-    return once
+    return _once(handler, together)
 
 
 def idempotent_by_itself(handler: Handler) -> Handler:
     """For what does no harm twice and takes too long for a transaction: the answer is stored afterwards."""
+
+    def afterwards(reply: StoredReply, handle: Callable[[], Response]) -> Response:
+        answer = handle()
+        _fill(reply, answer)
+        StoredReply.objects.bulk_create([reply], ignore_conflicts=True)
+        return _stored(reply) or answer
+
+    return _once(handler, afterwards)
+
+
+def _once(handler: Handler, carry_out: Callable[[StoredReply, Callable[[], Response]], Response]) -> Handler:
+    """With a key the answer stored under it, else what `carry_out` makes of a new reply; without a key as ever."""
 
     @wraps(handler)
     def once(view: Any, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -64,12 +69,7 @@ def idempotent_by_itself(handler: Handler) -> Handler:
         if not key:
             return handler(view, request, *args, **kwargs)
         reply = _new_reply(view, request, key)
-        if stored := _stored(reply):
-            return stored
-        answer = handler(view, request, *args, **kwargs)
-        _fill(reply, answer)
-        StoredReply.objects.bulk_create([reply], ignore_conflicts=True)
-        return _stored(reply) or answer
+        return _stored(reply) or carry_out(reply, partial(handler, view, request, *args, **kwargs))
 
     return once
 
