@@ -88,8 +88,8 @@ function twReachable(box) {
 
 const TW_SCROLLERS = ".tw-scroll, pre";
 document.addEventListener("DOMContentLoaded", () => {
-  const sizes = new ResizeObserver((entries) => entries.forEach((entry) => twReachable(entry.target)));
-  const watch = (root) => root.querySelectorAll(TW_SCROLLERS).forEach((box) => sizes.observe(box));
+  const sizes = new ResizeObserver((entries) => entries.forEach((entry) => twReachable(entry.target.closest(TW_SCROLLERS))));
+  const watch = (root) => root.querySelectorAll(`${TW_SCROLLERS}, .tw-scroll > *`).forEach((box) => sizes.observe(box));
   watch(document);
   new MutationObserver((changes) => {
     for (const change of changes) for (const node of change.addedNodes) if (node.querySelectorAll && node.parentNode) watch(node.parentNode);

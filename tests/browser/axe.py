@@ -15,8 +15,13 @@ def script() -> str:
     return package.AXE_SCRIPT
 
 
+# What the page does about its own size, it does once the next frame is laid out; the one after that shows it.
+DRAWN = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+
+
 def violations(tab) -> list[str]:
     """One line for each rule and place that breaks it: rule, what it wants, where, why."""
+    tab.evaluate(DRAWN)
     found = tab.evaluate(
         "tags => axe.run(document, {runOnly: tags, resultTypes: ['violations']}).then(all => all.violations.flatMap("
         "rule => rule.nodes.map(node => [rule.id, rule.help, node.target.join(' '), node.failureSummary])))",
