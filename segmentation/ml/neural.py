@@ -19,6 +19,7 @@ from segmentation.ml.datasets import TensorRows, tensor_rows
 from segmentation.ml.losses import ziln_parameters
 from segmentation.ml.networks.blocks import HeadLayout, piecewise_bins
 from segmentation.ml.networks.build import READS_EVENTS, build, describe
+from segmentation.ml.networks.tables import for_answering
 from segmentation.ml.parallel import RankLost
 from segmentation.ml.preprocessing import Encoded, Preprocessor
 from segmentation.ml.pretraining import pretrain
@@ -62,6 +63,16 @@ class NeuralEstimator:
         # What differential privacy was kept to (ml/private_training.py), ε among it; {} without.
         self.privacy_: dict[str, float] = {}
         self.checkpoint: Checkpoint | None = None
+
+    @property
+    def network_(self) -> torch.nn.Module:
+        """What learned; `through_network` answers with the same in a quicker form."""
+        return self._network
+
+    @network_.setter
+    def network_(self, network: torch.nn.Module) -> None:
+        self._network = network
+        self._answering: torch.nn.Module | None = None
 
     @property
     def events_read(self) -> int:
@@ -268,8 +279,10 @@ class NeuralEstimator:
         self, numeric: np.ndarray, categorical: np.ndarray, *events: np.ndarray
     ) -> np.ndarray:
         """One fixed batch through the network: (b, p), (b, c), events -> (b, k, outputs)."""
+        if self._answering is None:
+            self._answering = for_answering(self.network_)
         given = [torch.from_numpy(array) for array in (numeric, categorical, *events)]
-        return self.network_(*given).float().numpy()
+        return self._answering(*given).float().numpy()
 
     def _answer(self, target: Target, outputs: torch.Tensor) -> TargetPrediction:
         """(n, k, head) -> the members' answers as one."""

@@ -53,8 +53,9 @@ class MultiTaskAutoencoder(nn.Module):
         return self.head(torch.cat([given, mean], dim=1)).unsqueeze(1)
 
     def auxiliary_loss(self) -> Tensor:
-        """Of the last batch: how badly columns were rebuilt, and how far the latent vectors lie from the prior."""
-        return self.extra
+        """Of the last batch: how badly columns were rebuilt, and how far the latent vectors lie from the prior. Told once."""
+        told, self.extra = self.extra, torch.zeros(())
+        return told
 
     def _extra(self, numeric: Tensor, mean: Tensor, spread: Tensor) -> Tensor:
         drawn = mean + torch.randn_like(mean) * torch.exp(spread / 2)
