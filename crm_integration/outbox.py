@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import structlog
 from django.db import transaction
@@ -20,7 +20,7 @@ from django.utils.translation import gettext as _
 from crm_integration import aside, connections, payloads, pushing, segment_news, settling, turns
 from crm_integration.attempts import MAX_WAIT, Attempt, prepared
 from crm_integration.models import Connection, OutboundMessage
-from segmentation import leases
+from segmentation import bulk, leases, lookups
 from segmentation.batches import batches
 from segmentation.jobs import Job, enqueue
 from segmentation.models import AuditEntry, LeaseState
@@ -41,6 +41,15 @@ WORK_SECONDS = 30.0
 TURN_SECONDS = 5.0
 # How long a worker waits for an answer before it serves others meanwhile.
 PATIENCE = 1.0
+COLUMNS = ("connection_id", "message_id", "topic", "body", "customer_id", "subject_version")
+Row = tuple[int, str, str, bytes, int, int]
+# Kept, so that their statements are worked out once (segmentation/lookups.py).
+_MESSAGES: Final = OutboundMessage.objects.order_by()
+_NEWEST: Final = (
+    _MESSAGES.filter(topic__in=payloads.CUSTOMER_TOPICS)
+    .values("connection_id", "customer_id")
+    .annotate(newest=Max("pk"))
+)
 
 
 def stage(news: Sequence[News]) -> int:
@@ -73,19 +82,19 @@ def _stage(news: Sequence[News], receivers: list[int]) -> int:
         for receiver in receivers
         if _is_news(message, told.get((receiver, message.customer_id)))
     ]
-    OutboundMessage.objects.bulk_create(rows, ignore_conflicts=True, batch_size=500)
+    _add(rows)
     return len(rows)
 
 
-def _row(message: payloads.CustomerMessage, receiver: int) -> OutboundMessage:
-    return OutboundMessage(
-        connection_id=receiver,
-        message_id=message.message_id,
-        topic=message.topic,
-        body=message.body,
-        customer_id=message.customer_id,
-        subject_version=message.version,
-    )
+def _row(message: payloads.CustomerMessage, receiver: int) -> Row:
+    return (receiver, message.message_id, message.topic, message.body, message.customer_id, message.version)
+
+
+def _add(rows: Sequence[Row]) -> None:
+    """Those that are not there yet."""
+    others = bulk.defaults(OutboundMessage, COLUMNS)
+    told = [(*row, *others.values()) for row in rows]
+    bulk.insert(OutboundMessage, (*COLUMNS, *others), told, on_conflict="ignore")
 
 
 class Told(NamedTuple):
@@ -101,17 +110,13 @@ def _is_news(message: payloads.CustomerMessage, last: Told | None) -> bool:
 
 def _told(customers: list[int], receivers: list[int]) -> dict[tuple[int, int], Told]:
     """What each connection was last told about each customer, by (connection, customer)."""
-    about = OutboundMessage.objects.filter(
-        customer__in=customers, connection__in=receivers, topic__in=payloads.CUSTOMER_TOPICS
-    )
-    newest = about.order_by().values("connection", "customer").annotate(newest=Max("pk")).values("newest")
-    rows = OutboundMessage.objects.filter(pk__in=newest)
+    newest = lookups.values_in(_NEWEST, customers, "connection_id", "customer_id", "newest")
+    keys = [key for receiver, _customer, key in newest if receiver in receivers]
+    columns = ("connection_id", "customer_id", "subject_version", "state", "body")
     given_up = {LeaseState.FAILED, LeaseState.CANCELLED}
     return {
         (receiver, customer): Told(version, None if state in given_up else payloads.visible(bytes(body)))
-        for receiver, customer, version, state, body in rows.values_list(
-            "connection_id", "customer_id", "subject_version", "state", "body"
-        )
+        for receiver, customer, version, state, body in lookups.values_in(_MESSAGES, keys, *columns, by="id")
         if customer is not None
     }
 
@@ -127,7 +132,7 @@ def stage_again(connection: Connection, customers: Sequence[int]) -> int:
     }
     news = [News(customer) for customer in customers]
     rows = [_row(message, connection.pk) for message in payloads.about(news, told=told, now=timezone.now())]
-    OutboundMessage.objects.bulk_create(rows, ignore_conflicts=True, batch_size=500)
+    _add(rows)
     if rows:
         enqueue(Job.DELIVER, connection_id=connection.pk)
     return len(rows)

@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from operator import attrgetter
+from typing import Any, Final
 
 import orjson
-from django.db.models import Max, Q
+from django.db.models import Max, prefetch_related_objects
 from django.utils.translation import gettext as _
 
-from segmentation import offer_texts
+from segmentation import in_force, lookups, offer_texts
 from segmentation.dashboard import words
 from segmentation.decisions import standing
 from segmentation.models import Decision, Grant, Membership, Offer, ServicePriority, Shop
@@ -26,6 +27,14 @@ DECISION_TOPIC = "decision.made"
 CLASSIFIED_TOPIC = "customer.classified"
 CUSTOMER_TOPICS = (DECISION_TOPIC, CLASSIFIED_TOPIC)
 TEST_TOPIC = "ping"
+# Kept, so that their statements are worked out once (segmentation/lookups.py).
+_DECISIONS: Final = Decision.objects.select_related("customer", "offer", "campaign").order_by()
+_NEWEST: Final = Decision.objects.order_by().values("customer_id").annotate(newest=Max("pk"))
+_MEMBERSHIPS: Final = Membership.objects.filter(segment__is_active=True).order_by()
+_PRIORITIES: Final = ServicePriority.objects.select_related("rule").order_by()
+_GRANTS: Final = (
+    Grant.objects.filter(ended_at__isnull=True).select_related("offer", "campaign", "customer").order_by()
+)
 
 
 @dataclass(frozen=True)
@@ -73,12 +82,12 @@ def about(news: Sequence[News], *, told: Mapping[int, int], now: datetime) -> li
     customers = [row.customer_id for row in rows]
     segments = _segments(customers)
     priorities = {
-        row.customer_id: row
-        for row in ServicePriority.objects.filter(customer__in=customers).select_related("rule")
+        row.customer_id: row for row in lookups.objects_in(_PRIORITIES, customers, by="customer_id")
     }
     given = standing.given_at([row.customer_id for row in rows if row.offer_id is not None])
     grants = _grants(customers)
-    shop = Shop.get()
+    _read_texts(rows, grants)
+    shop = in_force.shop()
     messages = []
     for row in rows:
         key = row.customer_id
@@ -109,7 +118,9 @@ def describe(
     """
     key = decision.customer_id
     given = standing.given_at([key]) if decision.offer_id is not None else {}
-    grants = _grants([key])[key]
+    granted = _grants([key])
+    grants = granted[key]
+    _read_texts([decision], granted)
     offer = _current(decision, grants, shop, given=given.get(key, decision.decided_at), now=now)
     data = _decision(decision, 0, offer, _segments([key])[key], priority, shop)
     data["also"] = _also(decision, grants, shop)
@@ -121,15 +132,18 @@ def _decisions(announced: Mapping[int, int | None]) -> list[Decision]:
     """The decisions that are announced, and the newest of customers without one, in order of id."""
     standing_for = [customer for customer, decision in announced.items() if decision is None]
     keys = [decision for decision in announced.values() if decision is not None]
-    if standing_for:
-        newest = Decision.objects.filter(customer__in=standing_for).order_by().values("customer")
-        keys += newest.annotate(newest=Max("pk")).values_list("newest", flat=True)
-    return list(
-        Decision.objects.filter(pk__in=keys)
-        .select_related("customer", "offer", "campaign")
-        .prefetch_related("offer__texts")
-        .order_by("pk")
-    )
+    keys += [
+        newest for _customer, newest in lookups.values_in(_NEWEST, standing_for, "customer_id", "newest")
+    ]
+    return sorted(lookups.objects_in(_DECISIONS, keys), key=attrgetter("pk"))
+
+
+def _read_texts(decisions: Sequence[Decision], grants: Mapping[int, Sequence[Grant]]) -> None:
+    """What all their offers say in other languages, in one query; none without an offer."""
+    offers = [decision.offer for decision in decisions if decision.offer is not None]
+    offers += [grant.offer for of_customer in grants.values() for grant in of_customer]
+    if offers:
+        prefetch_related_objects(offers, "texts")
 
 
 def _version(now: datetime, told: int) -> int:
@@ -144,10 +158,8 @@ def _body(topic: str, at: datetime, data: dict[str, Any]) -> bytes:
 def _segments(customer_ids: Sequence[int]) -> dict[int, list[tuple[str, str]]]:
     """(slug, name) of each customer's segments."""
     found: dict[int, list[tuple[str, str]]] = defaultdict(list)
-    rows = Membership.objects.filter(customer__in=customer_ids, segment__is_active=True)
-    for customer, slug, name in rows.order_by("segment__slug").values_list(
-        "customer_id", "segment__slug", "segment__name"
-    ):
+    columns = ("customer_id", "segment__slug", "segment__name")
+    for customer, slug, name in sorted(lookups.values_in(_MEMBERSHIPS, customer_ids, *columns)):
         found[customer].append((slug, name))
     return found
 
@@ -190,10 +202,9 @@ def money(minor: int | None, shop: Shop) -> dict[str, str] | None:
 def _grants(customer_ids: Sequence[int]) -> dict[int, list[Grant]]:
     """What customers have that was written down one by one, with what was given beside their decision."""
     found: dict[int, list[Grant]] = defaultdict(list)
-    merged = Customer.objects.filter(merged_into__in=customer_ids).values("pk")
-    theirs = Q(customer__in=customer_ids) | Q(customer__in=merged)
-    rows = Grant.objects.filter(theirs, ended_at__isnull=True).select_related("offer", "campaign", "customer")
-    for grant in rows.prefetch_related("offer__texts").order_by("pk"):
+    merged = lookups.values_in(Customer.objects.all(), customer_ids, "id", by="merged_into_id")
+    theirs = [*customer_ids, *(key for (key,) in merged)]
+    for grant in sorted(lookups.objects_in(_GRANTS, theirs, by="customer_id"), key=attrgetter("pk")):
         # What a person was given under an id that was merged since is theirs.
         found[grant.customer.merged_into_id or grant.customer_id].append(grant)
     return found

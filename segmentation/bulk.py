@@ -125,6 +125,18 @@ def delete(model: type[models.Model], keys: Sequence[str], rows: Rows) -> int:
     return _from_source(fields, values, f"DELETE FROM {table} t USING {{source}} s WHERE {where}{near}")
 
 
+def defaults(model: type[models.Model], given: Sequence[str]) -> dict[str, Any]:
+    """What a new row has by Python's defaults in columns that are not given and that the database would leave empty."""
+    return {
+        field.attname: field.get_default()
+        for field in model._meta.concrete_fields
+        if field.attname not in given
+        and not field.primary_key
+        and not field.has_db_default()
+        and not field.null
+    }
+
+
 def new_ids(model: type[models.Model], count: int) -> list[int]:
     """Ids for rows about to be inserted, so that nobody has to ask afterwards which ones they got.
 

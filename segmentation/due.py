@@ -1,20 +1,23 @@
 """Customers to rescore: one waiting row a customer, however much happens meanwhile."""
 
+# Names in the statement come from our own models; values are always parameters.
+# ruff: noqa: S608
+
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
 
-from django.db import transaction
-from django.db.models import Case, F, IntegerField, Q, Value, When
-from django.db.models.functions import Now
+from django.db import connection, transaction
+from django.db.models import F
 
-from segmentation import leases
+from segmentation import bulk, leases
 from segmentation.batches import batches
 from segmentation.jobs import Job, enqueue_due
 from segmentation.locks import lock_customers
-from segmentation.models import Customer, DueCustomer, LeaseState
-
-_OVER = Q(state__in=leases.OVER)
+from segmentation.models import Customer, DueCustomer
 
 
 def mark_due(customer_ids: Iterable[int], *, cause: str) -> set[int]:
@@ -50,16 +53,32 @@ def grow_versions(customer_ids: Iterable[int]) -> set[int]:
 
 
 def _queue(customer_ids: Iterable[int], cause: str) -> None:
+    """New rows, and one generation more for those that wait already or are over: one statement, so that no worker that
+    claims meanwhile can miss this change."""
+    sql, values = _statement(connection.vendor)
     ids = list(customer_ids)
-    # New rows first, then grow all: a worker that claims between the two cannot miss this change.
-    DueCustomer.objects.bulk_create(
-        [DueCustomer(customer_id=key, generation=0, cause=cause[:64]) for key in ids], ignore_conflicts=True
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [cause[:64], *values, json.dumps(ids) if connection.vendor == "sqlite" else ids])
+
+
+@lru_cache
+def _statement(vendor: str) -> tuple[str, list[Any]]:
+    """The text, and what follows the cause in its parameters. vendor: each has its own way to read a list."""
+    quote = connection.ops.quote_name
+    table = quote(DueCustomer._meta.db_table)
+    defaults = bulk.defaults(DueCustomer, ("customer_id", "cause"))
+    others = ", ".join(quote(name) for name in defaults)
+    over = f"{table}.state IN ({', '.join(repr(state.value) for state in leases.OVER)})"
+    # What is over starts as a new row does.
+    anew = ", ".join(
+        f"{name} = CASE WHEN {over} THEN excluded.{name} ELSE {table}.{name} END"
+        for name in ("state", "attempts", "run_after", "finished_at")
     )
-    DueCustomer.objects.filter(customer__in=ids).update(
-        generation=F("generation") + 1,
-        cause=cause[:64],
-        attempts=Case(When(_OVER, then=Value(0)), default=F("attempts"), output_field=IntegerField()),
-        run_after=Case(When(_OVER, then=Now()), default=F("run_after")),
-        finished_at=Case(When(_OVER, then=None), default=F("finished_at")),
-        state=Case(When(_OVER, then=Value(LeaseState.QUEUED)), default=F("state")),
+    listed = "json_each(%s) AS due" if vendor == "sqlite" else "unnest(%s::bigint[]) AS due(value)"
+    return (
+        f"INSERT INTO {table} (cause, {others}, customer_id)"
+        f" SELECT %s, {', '.join(['%s'] * len(defaults))}, due.value FROM {listed} WHERE true"
+        f" ON CONFLICT (customer_id) DO UPDATE"
+        f" SET cause = excluded.cause, generation = {table}.generation + 1, {anew}",
+        list(defaults.values()),
     )

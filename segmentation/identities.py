@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import polars as pl
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
 from segmentation import bulk, consents, contacts, memberships
@@ -46,11 +48,16 @@ def resolve(namespace: str, value: str) -> Customer | None:
 def find_many(namespace: str, values: Iterable[str]) -> dict[str, int]:
     """Ids of the customers themselves (not of survivors: events keep their own customer) by value."""
     wanted = sorted(set(values))
-    named = CustomerIdentity.objects.filter(namespace=namespace)
-    found = dict(bulk.values_in(named, wanted, "value", "customer_id", by="value"))
+    found = dict(bulk.values_in(_named(namespace), wanted, "value", "customer_id", by="value"))
     if namespace == SHOP:
         found |= _ids_by_reference(value for value in wanted if value not in found)
     return found
+
+
+@lru_cache(maxsize=64)
+def _named(namespace: str) -> QuerySet[CustomerIdentity]:
+    """Kept, so that its statement is worked out once (segmentation/lookups.py)."""
+    return CustomerIdentity.objects.filter(namespace=namespace).order_by()
 
 
 def find_or_create_many(

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from functools import lru_cache
 from threading import Event, Thread
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import structlog
 from django.db import DatabaseError, InterfaceError, connection, transaction
@@ -26,6 +28,9 @@ Row = TypeVar("Row", bound=Leased)
 LEASE = timedelta(seconds=15)
 MAX_ATTEMPTS = 3
 ERROR_LENGTH = 4000
+_known: WeakKeyDictionary[QuerySet[Any], dict[tuple[int, int], tuple[str, tuple[Any, ...]]]] = (
+    WeakKeyDictionary()
+)
 OVER = (LeaseState.DONE, LeaseState.FAILED, LeaseState.CANCELLED)
 
 
@@ -74,21 +79,27 @@ def take(
     **marks: Any,
 ) -> list[Row]:
     """As `claim` for whoever has seen that there is work: it writes without a look, and parks nothing."""
-    # Beyond the oldest rows that somebody looked at there may be poison, which its own turn will park.
-    healthy = rows.filter(Q(state=LeaseState.QUEUED) | Q(attempts__lt=max_attempts))
     if connection.vendor == "postgresql":
-        return _claim_at_once(healthy, lease=lease, limit=limit, marks=marks)
+        return _claim_at_once(rows, lease=lease, limit=limit, max_attempts=max_attempts, marks=marks)
+    healthy = _healthy(rows, max_attempts)
     return _claim_alone(healthy, lease=lease, limit=limit, marks=marks)
+
+
+def _healthy(rows: QuerySet[Row], max_attempts: int) -> QuerySet[Row]:
+    """Beyond the oldest rows that somebody looked at there may be poison, which its own turn will park."""
+    return rows.filter(Q(state=LeaseState.QUEUED) | Q(attempts__lt=max_attempts))
 
 
 def _oldest(rows: QuerySet[Row], limit: int) -> QuerySet[Row]:
     return claimable(rows).order_by("run_after", "pk")[:limit]
 
 
-def _claim_at_once(rows: QuerySet[Row], *, lease: timedelta, limit: int, marks: dict[str, Any]) -> list[Row]:
+def _claim_at_once(
+    rows: QuerySet[Row], *, lease: timedelta, limit: int, max_attempts: int, marks: dict[str, Any]
+) -> list[Row]:
     """Found, locked, marked and read by one statement (PostgreSQL), so a claim is one journey."""
     model = rows.model
-    due, values = _oldest(rows, limit).values("pk").query.sql_with_params()
+    due, values = _due(rows, limit, max_attempts)
     table = connection.ops.quote_name(model._meta.db_table)
     marked = "".join(f", {connection.ops.quote_name(name)} = %s" for name in marks)
     claimed = model._default_manager.raw(
@@ -100,6 +111,15 @@ def _claim_at_once(rows: QuerySet[Row], *, lease: timedelta, limit: int, marks: 
         [*values, LeaseState.RUNNING, lease, *marks.values()],
     )
     return sorted(claimed, key=lambda row: (row.run_after, row.pk))
+
+
+def _due(rows: QuerySet[Any], limit: int, max_attempts: int) -> tuple[str, tuple[Any, ...]]:
+    """The statement that finds them; of a queryset that the caller keeps it is worked out once."""
+    known = _known.setdefault(rows, {})
+    key = (limit, max_attempts)
+    if key not in known:
+        known[key] = _oldest(_healthy(rows, max_attempts), limit).values("pk").query.sql_with_params()
+    return known[key]
 
 
 def _claim_alone(rows: QuerySet[Row], *, lease: timedelta, limit: int, marks: dict[str, Any]) -> list[Row]:
@@ -198,12 +218,15 @@ def guard(row: Leased) -> None:
 def guarded(rows: Sequence[Row]) -> list[Row]:
     """Inside a transaction: as `guard` for rows of one model; those whose claim still stands."""
     model: Any = type(rows[0])
-    keys = {row.pk: row for row in rows}
-    held = model._default_manager.filter(pk__in=keys, state=LeaseState.RUNNING).order_by("pk")
-    if connection.features.has_select_for_update:
-        held = held.select_for_update()
-    fences = dict(held.values_list("pk", "fence"))
+    keys = sorted(row.pk for row in rows)
+    fences = dict(bulk.values_in(_running(model), keys, "pk", "fence", by="pk"))
     return [row for row in rows if fences.get(row.pk) == row.fence]
+
+
+@lru_cache
+def _running(model: Any) -> QuerySet[Any]:
+    """Kept, so that its statement is worked out once (segmentation/lookups.py)."""
+    return model._default_manager.filter(state=LeaseState.RUNNING).order_by("pk").select_for_update()
 
 
 def finish_all(rows: Sequence[Row], changes: Sequence[Mapping[str, Any]]) -> None:

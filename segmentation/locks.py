@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 from django.core.exceptions import EmptyResultSet
 from django.db import connection, transaction
@@ -14,14 +14,17 @@ from django.db.models import QuerySet
 from segmentation import bulk
 from segmentation.models import Customer
 
+# Kept, so that its statement is worked out once (segmentation/lookups.py).
+_CUSTOMERS: Final = Customer.objects.select_for_update().order_by("pk")
+
 
 def lock_customers(customer_ids: Iterable[int]) -> set[int]:
     """Hold these customers' rows until the transaction ends (SQLite has one writer anyway); returns those that exist.
 
     Whatever is read about them afterwards is what the last writer left.
     """
-    rows = Customer.objects.select_for_update().order_by("pk")
-    return {key for (key,) in bulk.values_in(rows, sorted(set(customer_ids)), "pk", by="pk")}
+    wanted = sorted(set(customer_ids))
+    return {key for (key,) in bulk.values_in(_CUSTOMERS, wanted, "pk", by="pk")}
 
 
 def hold(rows: QuerySet[Any]) -> list[tuple[Any, ...]]:

@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import polars as pl
 import structlog
 from django.db import transaction
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -25,6 +27,7 @@ from segmentation import (
     frames,
     in_force,
     leases,
+    lookups,
     order_facts,
     overrides,
     rule_columns,
@@ -57,6 +60,9 @@ RETRY_AFTER = timedelta(seconds=30)
 CONTEXT_DAYS = 35
 # So many due customers are scored together.
 BATCH = 200
+# Kept, so that their statements are worked out once (segmentation/lookups.py).
+_DUE: Final = DueCustomer.objects.order_by()
+_FRESH: Final = _DUE.filter(attempts=0)
 # Of a customer's row before a scoring: whether the inputs are those that were read, what lists show and decisions ask.
 STORED = (
     Field("id", "int8"),
@@ -275,19 +281,22 @@ def rescore_due(*, limit: int = BATCH, on_decided: OnDecided | None = None) -> i
 
 
 def _rescore_due(limit: int, on_decided: OnDecided | None) -> int:
-    due = DueCustomer.objects.all()
-    oldest = leases.claimable(due).order_by("run_after", "pk")[:limit]
-    attempts = set(oldest.values_list("attempts", flat=True))
+    attempts = {count for (count,) in lookups.rows_of(_oldest_attempts(limit))}
     if not attempts:
         return 0
     # Before the claim: fitting the shop's numbers may outlast a lease, and champions that cannot be read are
     # nobody's failed attempt.
     pinned = pin()
-    fresh = leases.take(due.filter(attempts=0), limit=limit) if 0 in attempts else []
+    fresh = leases.take(_FRESH, limit=limit) if 0 in attempts else []
     _score_together(fresh, pinned, on_decided)
-    tried = leases.claim(due.filter(attempts__gt=0)) if attempts - {0} else []
+    tried = leases.claim(_DUE.filter(attempts__gt=0)) if attempts - {0} else []
     _score_together(tried, pinned, on_decided)
     return len(fresh) + len(tried)
+
+
+@lru_cache(maxsize=8)
+def _oldest_attempts(limit: int) -> QuerySet[DueCustomer, Any]:
+    return leases.claimable(_DUE).order_by("run_after", "pk").values_list("attempts")[:limit]
 
 
 def _score_together(rows: Sequence[DueCustomer], pinned: Pinned, on_decided: OnDecided | None) -> None:

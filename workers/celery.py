@@ -17,7 +17,7 @@ from kombu import Exchange, Queue
 from kombu.transport import TRANSPORT_ALIASES
 
 from segmentation import jobs
-from workers import queues, schedule
+from workers import queues, schedule, sessions
 
 if not apps.ready:  # under the celery command; its transport needs the models
     django.setup()
@@ -93,6 +93,7 @@ app.conf.update(
     beat_schedule=schedule.BEAT,
     imports=["workers.tasks"],
 )
+sessions.keep(app)
 
 
 @worker_process_shutdown.connect

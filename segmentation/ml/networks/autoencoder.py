@@ -53,7 +53,7 @@ class MultiTaskAutoencoder(nn.Module):
         return self.head(torch.cat([given, mean], dim=1)).unsqueeze(1)
 
     def auxiliary_loss(self) -> Tensor:
-        """Of the last batch: how badly columns were rebuilt, and how far the latent vectors lie from the prior. Told once."""
+        """Of the last batch: how badly columns were rebuilt, and how far latent vectors lie from the prior. Told once."""
         told, self.extra = self.extra, torch.zeros(())
         return told
 

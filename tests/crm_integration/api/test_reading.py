@@ -48,7 +48,7 @@ QUERIES = {
     "api_deliveries": 3,
     # of one thing
     "api_customer": 8,  # customer, tiers that staff set, merges, consents, shop, segments
-    "api_next_action": 13,  # as much, what they were given, and what rules can ask about
+    "api_next_action": 14,  # as much, what they were given, and what rules can ask about
     "api_why": 8,  # what rules can ask about, categories among it
     "api_customer_scores": 9,
     "api_decision": 7,  # what rules can ask about, categories among it
