@@ -134,12 +134,12 @@ def end_grace(connection: Connection, door: Door, *, actor: Any = None) -> None:
 
 
 def valid_secrets(connection: Connection, door: Door, *, now: datetime) -> list[str]:
-    """The secrets that count now, the newest first; empty when none is set."""
+    """The secrets that count now, the newest first; empty when none is set. What holds several is taken apart."""
     secrets = [getattr(connection, f"{door}_secret")]
     until = getattr(connection, _until(door))
     if until is not None and now < until:
         secrets.append(getattr(connection, f"{door}_secret_previous"))
-    return [secret for secret in secrets if secret]
+    return [secret for held in secrets for secret in held.split()]
 
 
 def uses_inbound_secret(connection: Connection) -> bool:

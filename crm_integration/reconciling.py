@@ -78,7 +78,8 @@ def _adapter_of(connection: Connection) -> Adapter:
     adapter = comparing.adapter_of(connection)
     if not adapter.can_reconcile:
         raise CannotCompare(
-            _("Connections of the kind “%(kind)s” cannot be compared: there is nothing to ask.")
+            str(adapter.why_not_compared)
+            or _("Connections of the kind “%(kind)s” cannot be compared: there is nothing to ask.")
             % {"kind": adapter.label}
         )
     if not connection.credentials:

@@ -218,6 +218,7 @@ class Adapter(ABC):
     steps: ClassVar[tuple[str | Promise, ...]] = ()
     topics: ClassVar[tuple[str, ...]] = ()
     secret_is_theirs: ClassVar[bool] = False  # True: the vendor makes the secret, staff copy it here
+    has_several_secrets: ClassVar[bool] = False  # True: a connection holds several, with spaces between
     signs_by_standard: ClassVar[bool] = False  # True: its secrets are those of Standard Webhooks (whsec_…)
     reads_envelopes: ClassVar[bool] = (
         False  # True: its messages are in the generic format of docs/webhooks.md
@@ -225,15 +226,17 @@ class Adapter(ABC):
     signs_topic: ClassVar[bool] = True  # False: the topic stands in a header alone, which anybody can change
     retries_are_identical: ClassVar[bool] = True  # False: the vendor counts its attempts in the body
     can_reconcile: ClassVar[bool] = False
+    why_not_compared: ClassVar[str | Promise] = ""  # for staff, where that is worth a word
     pushing: ClassVar[PushKind | None] = None  # how its records hold values; None: they cannot be written to
     can_read_back: ClassVar[bool] = False
 
     def check_secret(self, secret: str) -> None:
         """Raise signatures.InvalidSecret unless the vendor's scheme can use `secret`."""
-        if self.signs_by_standard:
-            signatures.secret_key(secret)
-        else:
-            signatures.check_text_secret(secret)
+        for one in secret.split() if self.has_several_secrets else [secret]:
+            if self.signs_by_standard:
+                signatures.secret_key(one)
+            else:
+                signatures.check_text_secret(one)
 
     def new_secret(self) -> str:
         return signatures.generate_secret() if self.signs_by_standard else signatures.new_text_secret()

@@ -5,18 +5,21 @@ from __future__ import annotations
 import base64
 import binascii
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import ClassVar
 
 from django.utils.translation import gettext as _t
 from django.utils.translation import gettext_lazy as _
 
 from crm_integration import fetching, signatures
-from crm_integration.adapters import espocrm_push
+from crm_integration.adapters import espocrm_pages, espocrm_push
 from crm_integration.adapters import espocrm_records as records
 from crm_integration.adapters.base import (
     Adapter,
+    Cursor,
     Delivery,
+    Page,
     Parsed,
     Unreadable,
     collect,
@@ -37,6 +40,8 @@ class EspoCrmAdapter(Adapter):
     slug = "espocrm"
     label = "EspoCRM"
     secret_is_theirs = True
+    has_several_secrets = True  # each webhook has its own
+    can_reconcile = True
     # A name of the administrator's own begins with “c”, which EspoCRM puts there itself.
     pushing = PushKind(
         batch=espocrm_push.BATCH,
@@ -46,8 +51,12 @@ class EspoCrmAdapter(Adapter):
     )
     can_read_back = True
     api_root: ClassVar[str] = "{site}"
-    blurb = _("Contacts and won opportunities of an EspoCRM installation.")
-    secret_hint = _("On the webhook's page in EspoCRM, shown once it is saved.")
+    blurb = _(
+        "Contacts and won opportunities of an EspoCRM installation. What its webhooks lose is found every night."
+    )
+    secret_hint = _(
+        "On each webhook's page in EspoCRM, shown once it is saved. Enter all of them, with a space between."
+    )
     scheme = Scheme("signature", encoding="hex", wrapping="test:{signature}", armoured=True)
     example = Example(
         [{"id": "{person}", "firstName": "Test", "createdAt": "{now}", "modifiedAt": "{now}"}],
@@ -57,13 +66,15 @@ class EspoCrmAdapter(Adapter):
         Need(
             "site",
             _("Address of EspoCRM"),
-            _("Such as https://crm.example.com; only to write to contacts."),
+            _("Such as https://crm.example.com; to compare every night and to write to contacts."),
             Field.ADDRESS,
         ),
         Need(
             "api_key",
             _("API key"),
-            _("Of an API user whose role may read and edit all contacts; only to write to contacts."),
+            _(
+                "Of an API user whose role may read all contacts and opportunities (and edit contacts, to write)."
+            ),
             Field.SECRET,
         ),
     )
@@ -71,7 +82,9 @@ class EspoCrmAdapter(Adapter):
         _(
             "In EspoCRM, open Administration → Webhooks and add one for each event below, with the address of this page."
         ),
-        _("Each webhook has a secret of its own, so each needs a connection of its own here."),
+        _(
+            "Each webhook has a secret of its own; enter them all here, with a space between. One connection takes them all."
+        ),
         _("An opportunity counts as an order when it is won; it needs an amount and a contact."),
         _(
             "To write to contacts, add the text fields below in the Entity Manager first; EspoCRM ignores a field it does "
@@ -111,6 +124,11 @@ class EspoCrmAdapter(Adapter):
         title = " + ".join(sorted({kind for kind in kinds if kind}))
         return collect(title, enumerate(entries), records.read)
 
+    def pages(
+        self, connection: Connection, *, since: datetime, until: datetime, cursor: Cursor | None
+    ) -> Iterator[Page]:
+        return espocrm_pages.pages(self._api(connection), since=since, until=until, cursor=cursor)
+
     def push(self, connection: Connection, writes: Sequence[Write], *, names: Names) -> Outcomes:
         return espocrm_push.push(self._api(connection), writes)
 
@@ -125,4 +143,4 @@ class EspoCrmAdapter(Adapter):
     def _api(self, connection: Connection) -> fetching.Api:
         [key] = fetching.credentials(connection, "api_key")
         root = self.api_root.format(site=str(connection.options.get("site", "")).rstrip("/"))
-        return fetching.Api(f"{root}/api/v1", {"X-Api-Key": key}, time.sleep)
+        return fetching.Api(f"{root}/api/v1", {"X-Api-Key": key, "X-No-Total": "true"}, time.sleep)

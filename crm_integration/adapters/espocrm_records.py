@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from django.utils.translation import gettext as _
 
 from crm_integration.adapters.base import Found, Shown
@@ -26,7 +28,7 @@ def read(entry: Fields) -> Found:
     kind = kind_of(entry)
     if not kind:
         return Found()
-    return _opportunity(entry) if kind == "Opportunity" else _contact(entry)
+    return READERS[kind](entry)
 
 
 def _contact(entry: Fields) -> Found:
@@ -71,3 +73,6 @@ def _opportunity(entry: Fields) -> Found:
         order_key=key,
     )
     return Found((bought,))
+
+
+READERS: dict[str, Callable[[Fields], Found]] = {"Contact": _contact, "Opportunity": _opportunity}

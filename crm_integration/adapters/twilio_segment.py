@@ -42,6 +42,11 @@ class SegmentAdapter(Adapter):
     retries_are_identical = False
     pushing = PushKind(batch=100)
     can_read_back = True
+    # twilio.com/docs/segment/guides/what-is-replay; the Profile API lists the events of one known person at a time.
+    why_not_compared = _(
+        "Twilio Segment has no API that lists past events, so nothing can be compared and no history fetched. Where your "
+        "plan has it, ask Segment's support for a replay to this connection's webhook: what comes twice counts once."
+    )
     # By region; for tests one root takes the place of all.
     api_root: ClassVar[str] = ""
     needs = (

@@ -85,6 +85,8 @@ def secret_rule(kind: Adapter) -> Any:
     """What a secret of this kind looks like."""
     if kind.signs_by_standard:
         return _("A secret is whsec_ followed by base64 text of 24 to 64 bytes. Copy it whole.")
+    if kind.has_several_secrets:
+        return _("A secret is 8 to 256 characters. Copy each whole, with a space between two of them.")
     return _("A secret is 8 to 256 characters without spaces. Copy it whole.")
 
 

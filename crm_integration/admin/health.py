@@ -61,6 +61,7 @@ class Health:
     topics: tuple[str, ...]
     comparison: Reconciliation | None
     can_compare: bool
+    why_not_compared: Text
 
 
 def state(connection: Connection) -> tuple[Text, str]:
@@ -107,6 +108,7 @@ def of(connection: Connection) -> Health:
         topics=kind.topics if kind is not None else (),
         comparison=Reconciliation.objects.filter(connection=connection).order_by("-pk").first(),
         can_compare=kind is not None and kind.can_reconcile,
+        why_not_compared=kind.why_not_compared if kind is not None else "",
     )
 
 

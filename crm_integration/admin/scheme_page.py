@@ -152,18 +152,16 @@ def test(connection: Connection, told: dict[str, Any]) -> Diagnosis:
 
 def _secrets(connection: Connection, *, typed: str, now: datetime) -> list[Secret]:
     valid = connections.valid_secrets(connection, Door.INBOUND, now=now)
-    current = connection.inbound_secret
-    known = [Secret(Owner.CURRENT if secret == current else Owner.PREVIOUS, secret) for secret in valid]
-    if connection.inbound_secret_previous and connection.inbound_secret_previous not in valid:
-        known.append(Secret(Owner.EXPIRED, connection.inbound_secret_previous))
+    current, previous = connection.inbound_secret.split(), connection.inbound_secret_previous.split()
+    known = [Secret(Owner.CURRENT if secret in current else Owner.PREVIOUS, secret) for secret in valid]
+    known += [Secret(Owner.EXPIRED, secret) for secret in previous if secret not in valid]
     if typed:
         known.append(Secret(Owner.TYPED, typed))
     others = Connection.objects.exclude(pk=connection.pk).order_by("pk")[:OTHERS_TRIED]
     return known + [
         Secret(Owner.OTHER, secret, other.name)
         for other in others
-        for secret in (other.inbound_secret, other.outbound_secret)
-        if secret
+        for secret in (*other.inbound_secret.split(), *other.outbound_secret.split())
     ]
 
 

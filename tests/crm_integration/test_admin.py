@@ -507,6 +507,27 @@ def test_the_page_says_what_the_last_comparison_found(admin_client):
     )
 
 
+def test_a_kind_with_several_secrets_takes_them_with_a_space_between(admin_client):
+    row = fixtures.connection("crm", adapter="espocrm")
+    address = page("connection_secret", row.pk, "inbound")
+    assert "Copy each whole" in html(admin_client.post(address, {"secret": "long-enough short"}, follow=True))
+    admin_client.post(address, {"secret": "contact-secret opportunity-secret"})
+    row.refresh_from_db()
+    assert row.inbound_secret == "contact-secret opportunity-secret"
+    other = fixtures.connection("web-shop", adapter="hubspot")
+    refused = admin_client.post(
+        page("connection_secret", other.pk, "inbound"),
+        {"secret": "client-secret another-secret"},
+        follow=True,
+    )
+    assert "without spaces" in html(refused)
+
+
+def test_the_page_of_a_segment_connection_says_why_it_is_not_compared(admin_client):
+    row = fixtures.connection("web-shop", adapter="segment")
+    assert "no API that lists past events" in html(admin_client.get(page("connection_change", row.pk)))
+
+
 @pytest.mark.parametrize("kind", list(registry.ADAPTERS))
 def test_every_kind_has_a_page_to_add_and_to_change_it(admin_client, kind):
     assert admin_client.post(page("connection_add"), kind_form(adapter=kind)).status_code in {200, 302}

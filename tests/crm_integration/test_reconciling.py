@@ -20,6 +20,7 @@ from segmentation.kinds import EventKind
 from segmentation.models import Alert, Consent, Customer, Event, EventSource, PrivacyRequest
 from tests.crm_integration import fixtures
 from tests.crm_integration.adapters.signing import content, payload
+from tests.crm_integration.vendors import espocrm
 
 pytestmark = pytest.mark.django_db
 NOW = datetime(2026, 11, 5, 3, tzinfo=UTC)
@@ -30,6 +31,7 @@ KEYS = {
     "hubspot": {"access_token": "pat-1"},
     "stripe": {"secret_key": "rk_live_1"},
     "mautic": {"user": "api", "password": "pass-1"},
+    "espocrm": {"api_key": "key-1"},
 }
 PATHS = {
     "shopify": ("/admin/api/2026-07/customers.json", "/admin/api/2026-07/orders.json"),
@@ -328,6 +330,113 @@ def test_mautic_contacts_are_read_until_they_are_older_than_asked_for(vendor, mo
     assert [row.reference for row in Customer.objects.all()] == ["shop-mautic:47"]
 
 
+# --- EspoCRM
+def espo_contact(key, *, at="2026-11-02 10:00:00"):
+    return {"id": key, "firstName": "Ada", "createdAt": "2026-03-01 09:00:00", "modifiedAt": at}
+
+
+def espo_holds(vendor, *, contacts=(), opportunities=()):
+    vendor.answers |= {
+        "/api/v1/Contact": lambda request: espocrm.changed(contacts, request.query),
+        "/api/v1/Opportunity": lambda request: espocrm.changed(opportunities, request.query),
+    }
+
+
+@pytest.fixture
+def espo_pages_of_two(monkeypatch):
+    from crm_integration.adapters import espocrm_pages
+
+    monkeypatch.setattr(espocrm_pages, "PAGE_SIZE", 2)
+
+
+def known():
+    return sorted(row.reference.removeprefix("shop-espocrm:") for row in Customer.objects.all())
+
+
+def test_a_lost_espocrm_message_is_found_and_said(vendor):
+    row = connect("espocrm")
+    first, won = espo_contact("5f1a", at="2026-11-01 10:00:00"), content("espocrm/opportunity")[0]
+    processed(row, "espocrm/contacts")
+    EventSource.objects.update(live_since=SINCE)
+    espo_holds(vendor, contacts=[first], opportunities=[won])
+    comparison = compare(row)
+    assert (comparison.state, comparison.pages, comparison.events_missed, comparison.known) == (
+        "done",
+        2,
+        1,
+        1,
+    )
+    order = Event.objects.get(kind=EventKind.ORDER_PLACED)
+    assert (order.amount_minor, order.customer.reference) == (120050, "shop-espocrm:5f1a")
+    assert "1 facts about" in Alert.objects.get(resolved_at=None).message
+    asked = vendor.asked[-1]
+    assert asked.query["where[0][value][]"] == ["2026-11-01 00:00:00", "2026-11-05 02:45:00"]
+    assert (asked.headers["x-api-key"], asked.headers["x-no-total"]) == ("key-1", "true")
+
+
+def test_espocrm_goes_on_from_the_last_change_seen(vendor, espo_pages_of_two):
+    contacts = [espo_contact(f"c{number}", at=f"2026-11-02 10:0{number}:00") for number in range(5)]
+    espo_holds(vendor, contacts=contacts)
+    assert compare(connect("espocrm")).state == "done"
+    assert known() == ["c0", "c1", "c2", "c3", "c4"]
+    asked = [request.query for request in vendor.asked if request.path == "/api/v1/Contact"]
+    assert {query["offset"] for query in asked} == {"0"}
+    assert [query["where[0][value][]"][0] for query in asked][:3] == [
+        "2026-11-01 00:00:00", "2026-11-02 10:01:00", "2026-11-02 10:02:00",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("of_one_second", [2, 3, 4, 5])
+def test_espocrm_loses_nobody_where_a_page_ends_within_one_second(vendor, espo_pages_of_two, of_one_second):
+    same = [espo_contact(f"s{number}") for number in range(of_one_second)]
+    around = [
+        espo_contact("before", at="2026-11-02 09:59:59"),
+        espo_contact("later", at="2026-11-02 10:00:01"),
+    ]
+    espo_holds(vendor, contacts=[*same, *around])
+    assert compare(connect("espocrm")).state == "done"
+    assert known() == sorted(row["id"] for row in [*same, *around])
+
+
+def test_nobody_is_left_out_when_an_espocrm_contact_changes_between_two_pages(vendor, espo_pages_of_two):
+    contacts = [espo_contact(f"c{number}", at=f"2026-11-02 10:0{number}:00") for number in range(4)]
+
+    def answer(request):
+        told = espocrm.changed(contacts, request.query)
+        contacts[0] = {**contacts[0], "modifiedAt": "2026-11-02 11:00:00"}
+        return told
+
+    espo_holds(vendor)
+    vendor.answers["/api/v1/Contact"] = answer
+    compare(connect("espocrm"))
+    assert known() == ["c0", "c1", "c2", "c3"]
+
+
+def test_an_espocrm_comparison_goes_on_at_its_cursor(vendor, espo_pages_of_two):
+    contacts = [espo_contact(f"c{number}", at=f"2026-11-02 10:0{number}:00") for number in range(3)]
+    espo_holds(vendor, contacts=contacts)
+    listed = vendor.answers["/api/v1/Contact"]
+    vendor.answers["/api/v1/Contact"] = [listed, (503, {}, {}), listed]
+    comparison = compare(connect("espocrm"))
+    assert (comparison.state, comparison.pages) == ("queued", 1)
+    assert comparison.cursor == {"kind": "Contact", "since": "2026-11-02 10:01:00", "offset": 0}
+    Reconciliation.objects.update(run_after=timezone.now() - timedelta(seconds=1))
+    reconciling.work(comparison.pk)
+    comparison.refresh_from_db()
+    assert (comparison.state, known()) == ("done", ["c0", "c1", "c2"])
+    begun = [request.query["where[0][value][]"][0] for request in vendor.asked[1:4]]
+    assert begun == ["2026-11-02 10:01:00", "2026-11-02 10:01:00", "2026-11-02 10:02:00"]
+
+
+def test_an_espocrm_key_that_may_not_read_opportunities_is_said(vendor):
+    espo_holds(vendor, contacts=[espo_contact("c1")])
+    vendor.answers["/api/v1/Opportunity"] = (403, {}, {})
+    comparison = compare(connect("espocrm"))
+    assert comparison.state == "failed"
+    assert "what it may read" in comparison.error
+    assert known() == ["c1"]
+
+
 # --- the nightly start and the command
 def test_a_night_starts_one_comparison_a_connection(nudges, django_capture_on_commit_callbacks):
     from workers import sweeps
@@ -386,6 +495,12 @@ def test_the_command_refuses_what_cannot_be_compared(slug, says):
     fixtures.connection()
     with pytest.raises(CommandError, match=says):
         call_command("reconcile", slug)
+
+
+def test_segment_says_that_it_has_no_past_to_ask_for():
+    fixtures.connection(adapter="segment")
+    with pytest.raises(CommandError, match="no API that lists past events.*replay"):
+        call_command("reconcile", "shop", "--since", "2026-11-01")
 
 
 def test_the_command_needs_credentials():

@@ -66,6 +66,16 @@ def test_a_secret_typed_in_is_tried_and_not_shown_again(admin_client, shopify):
     assert "typed-in-secret" not in text
 
 
+def test_each_of_several_secrets_fits_and_is_named_once_its_day_is_over(admin_client):
+    row = fixtures.connection("crm", adapter="espocrm", inbound=False)
+    connections.set_secret(row, Door.INBOUND, secret="contact-secret opportunity-secret")
+    made = signing.espocrm("opportunity-secret", BODY.encode())
+    assert "The signature fits" in ask(admin_client, row, made)
+    connections.set_secret(row, Door.INBOUND, secret="contact-secret another-secret")
+    type(row).objects.update(previous_secret_until="2020-01-01T00:00:00Z")
+    assert "day of grace is over" in ask(admin_client, row, made)
+
+
 def test_a_file_counts_byte_by_byte(admin_client, shopify):
     body = BODY.replace("\n", "\r\n").encode() + b"\r\n"
     made = signing.shopify(TEXT, body)

@@ -129,6 +129,13 @@ def test_each_kind_is_connected_and_its_test_event_is_understood(admin_client, k
     assert states(watch(admin_client, row, message=number))["understood"] == "done"
 
 
+def test_a_connection_with_several_secrets_can_be_tried(admin_client):
+    assert connect(admin_client, "espocrm", secret="contact-secret opportunity-secret").status_code == 302
+    number = try_it(admin_client, Connection.objects.get()).json()["message"]
+    inbox.process(number)
+    assert InboundMessage.objects.get().state == "done"
+
+
 def test_two_connections_of_one_name_have_two_addresses(admin_client):
     connect(admin_client, "standard")
     connect(admin_client, "standard")

@@ -8,7 +8,9 @@ import pytest
 from django.utils import timezone
 
 from crm_integration import connections, inbox
+from crm_integration.connections import Door
 from crm_integration.models import InboundMessage, RefusedDelivery
+from segmentation.kinds import EventKind
 from segmentation.models import Customer, DueCustomer, Event
 from tests.crm_integration import fixtures
 from tests.crm_integration.adapters import signing
@@ -226,6 +228,20 @@ class TestEspoCrmDoor(VendorDoor):
         answer = self.post(client, connection, headers={"signature": header})
         assert answer.status_code == 401
         assert not InboundMessage.objects.exists()
+
+    def test_one_connection_takes_the_messages_of_several_webhooks(self, client, connection):
+        connections.set_secret(connection, Door.INBOUND, secret="contact-secret  opportunity-secret")
+        for secret, name in (("contact-secret", "contacts"), ("opportunity-secret", "opportunity")):
+            body = payload(f"espocrm/{name}")
+            assert self.process(client, connection, body, headers=self.headers(secret, body)).state == "done"
+        order = Event.objects.get(kind=EventKind.ORDER_PLACED)
+        assert order.customer.reference == "shop-espocrm:5f1a"
+
+    @pytest.mark.parametrize("secret", ["contact-secret opportunity-secret", "contact-secre", "third-secret"])
+    def test_what_is_none_of_the_several_secrets_opens_nothing(self, client, connection, secret):
+        connections.set_secret(connection, Door.INBOUND, secret="contact-secret opportunity-secret")
+        answer = self.post(client, connection, headers=self.headers(secret, self.good_body()))
+        self.assert_denied(answer, connection, "wrong_signature")
 
 
 class TestHmacDoor(VendorDoor):

@@ -1,4 +1,4 @@
-"""EspoCRM's contacts: one record a request, unknown attributes are ignored, lists by `where` items, reasons in a header."""
+"""EspoCRM's API: one record a request, unknown attributes are ignored, lists by `where` items, reasons in a header."""
 
 from __future__ import annotations
 
@@ -7,6 +7,21 @@ from dataclasses import dataclass, field
 from tests.crm_integration.fake_vendor import FakeVendor
 
 BASE = "/api/v1/Contact"
+
+
+def changed(rows, query):
+    """The list of records that changed between two times, as EspoCRM answers it: both ends count, ids break ties."""
+    assert (query["where[0][type]"], query["where[0][attribute]"]) == ("between", "modifiedAt")
+    assert (query["orderBy"], query["order"]) == ("modifiedAt", "asc")
+    size, offset = int(query["maxSize"]), int(query["offset"])
+    assert size <= 200
+    first, last = query["where[0][value][]"]
+    assert len(first) == len(last) == len("2026-11-01 10:00:00")
+    found = sorted(
+        (row for row in rows if first <= row["modifiedAt"] <= last),
+        key=lambda row: (row["modifiedAt"], row["id"]),
+    )
+    return {"total": -1, "list": found[offset : offset + size]}
 
 
 @dataclass
