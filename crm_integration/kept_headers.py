@@ -17,10 +17,10 @@ _LEFT_OUT = re.compile(
 
 def kept(headers: Mapping[str, bytes]) -> dict[str, str]:
     """Lower-case names to readable values; the first few dozen, each cut."""
-    names = [name for name in headers if _is_kept(name)][:MOST]
+    names = [name for name in headers if is_kept(name)][:MOST]
     return {name: headers[name][:LONGEST].decode("latin-1").replace("\x00", "") for name in names}
 
 
 @lru_cache(maxsize=512)
-def _is_kept(name: str) -> bool:
+def is_kept(name: str) -> bool:
     return _NAME.fullmatch(name) is not None and _LEFT_OUT.search(name) is None

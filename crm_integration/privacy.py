@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, ClassVar
 from urllib.parse import unquote_plus
@@ -11,7 +11,7 @@ import orjson
 from django.db import models, transaction
 from django.utils.translation import gettext as _
 
-from crm_integration import broker
+from crm_integration import broker, kept_headers
 from crm_integration.adapters import registry
 from crm_integration.adapters.base import Parsed, Unreadable
 from crm_integration.models import (
@@ -43,6 +43,7 @@ class Messages:
         return {_("sent messages"): sent.count(), _("records at CRMs"): written.count()}
 
     def export(self, subject: Subject) -> Mapping[str, Any]:
+        """Call it outside any transaction: the broker is asked too, and raises what it raises while it is away."""
         found = [
             {
                 "from": message.connection.name,
@@ -55,6 +56,7 @@ class Messages:
         sent = OutboundMessage.objects.filter(customer__in=subject.customers).select_related("connection")
         return {
             "received": found,
+            "set_aside": _letters_of(subject),
             "sent": [
                 {
                     "to": message.connection.name,
@@ -86,7 +88,7 @@ class Messages:
         written = PushedRecord.objects.filter(customer__in=subject.customers).delete()[0]
         return {
             "inboundmessage": emptied,
-            "letter": _sift_letters(subject),
+            "letter": _sift_letters(subject, lambda _connection, _letter: True),
             "outboundmessage": _delete_sent(subject),
             "pushedrecord": written,
             "storedreply": _forget_replies(Marks(subject)),
@@ -131,13 +133,40 @@ def _forget_replies(marks: Marks) -> int:
     return StoredReply.objects.filter(pk__in=named).delete()[0]
 
 
-def _sift_letters(subject: Subject) -> int:
-    """Remove what was set aside at the broker and names the person. What still waits there meets the tombstone."""
+def _letters_of(subject: Subject) -> list[dict[str, Any]]:
+    """What was set aside at the broker and names the person; it stays there. Headers that open doors are left out."""
+    found = []
+
+    def keep(connection: Connection, letter: Letter) -> bool:
+        headers = {name: text for name, text in letter.headers.items() if kept_headers.is_kept(name)}
+        found.append(
+            {
+                "from": connection.name,
+                "message_id": letter.message_id,
+                "headers": headers,
+                "body": _readable(letter.body),
+            }
+        )
+        return False
+
+    _sift_letters(subject, keep)
+    return found
+
+
+def _sift_letters(subject: Subject, must_go: Callable[[Connection, Letter], bool]) -> int:
+    """Of what was set aside at the broker and names the person, remove what must go; returns how many went.
+
+    What still waits in a queue is no letter yet: once it is taken it is a message, or meets the tombstone.
+    """
     if not broker.is_there():
         return 0
     search = _Search(subject, Marks(subject))
+
+    def goes(connection: Connection, letter: Letter) -> bool:
+        return search.finds_in_letter(connection, letter) and must_go(connection, letter)
+
     rows = Connection.objects.filter(queue_status__isnull=False).order_by("pk")
-    return sum(broker.sift_parked(row, partial(search.finds_in_letter, row)) for row in rows)
+    return sum(broker.sift_parked(row, partial(goes, row)) for row in rows)
 
 
 def _delete_sent(subject: Subject) -> int:

@@ -12,6 +12,7 @@ from kombu import Connection as Broker
 from crm_integration import broker as names
 from crm_integration import queue_door
 from crm_integration.privacy import MESSAGES
+from segmentation import identities, privacy
 from segmentation.models import Customer
 from segmentation.privacy import subjects
 from tests.crm_integration import fixtures
@@ -74,6 +75,43 @@ def test_an_erasure_takes_the_persons_letters_and_leaves_those_of_others(broker,
     assert {headers[REASON_HEADER] for headers, _body in left} == {"no_message_id"}
 
 
+def test_an_export_shows_the_persons_letters_and_takes_none_away(broker, connection, dead):
+    eva = Customer.objects.create(reference="CRM-4711")
+    for body in (json.dumps(OTHER), json.dumps(EVA), "not json: CRM-4711", "nothing"):
+        put(broker, dead, body, **{"Authorization": "Bearer secret-token", "X-Shop": "candles"})
+    put(broker, dead, "{}", **{"webhook-id": "customer-CRM-4711-updated"})
+    told = MESSAGES.export(subjects.of_customers([eva.pk]))["set_aside"]
+    bodies = [letter["body"] for letter in told]
+    assert sorted(map(str, bodies)) == sorted([str(EVA), "not json: CRM-4711", "{}"])
+    assert {letter["from"] for letter in told} == {"Shop"}
+    eva_told = told[bodies.index(EVA)]["headers"]
+    assert (eva_told["x-shop"], eva_told[REASON_HEADER]) == ("candles", "no_message_id")
+    assert told[bodies.index({})]["headers"]["webhook-id"] == "customer-CRM-4711-updated"
+    assert "secret-token" not in str(told)
+    left = broker.read(dead)
+    assert len(left) == 5
+    assert {headers[REASON_HEADER] for headers, _body in left} == {"no_message_id"}
+
+
+def test_an_export_for_somebody_who_is_not_known_finds_their_letters_too(broker, connection, dead):
+    put(broker, dead, json.dumps(EVA))
+    row = privacy.request(privacy.Kind.EXPORT, identities.SHOP, "CRM-4711", source="test")
+    privacy.work(row.pk)
+    row.refresh_from_db()
+    document = json.loads(privacy.answer(row))
+    assert (row.is_held, document["messages"]["set_aside"][0]["body"]) == (True, EVA)
+
+
+def test_an_export_waits_while_the_broker_is_away(settings, db):
+    settings.CELERY_BROKER_URL = "amqp://guest:guest@127.0.0.1:9//"
+    connection = fixtures.connection(reads_queue=True)
+    queue_door.note(connection.pk, waiting=0, parked=1, last_message_at=None)
+    row = privacy.request(privacy.Kind.EXPORT, identities.SHOP, "CRM-4711", source="test")
+    privacy.work(row.pk)
+    row.refresh_from_db()
+    assert (row.state, row.result) == ("queued", None)
+
+
 def test_more_letters_than_are_read_at_once_are_all_looked_at(broker, dead):
     for number in range(230):
         put(broker, dead, f"letter {number}")
@@ -118,4 +156,5 @@ def test_without_a_queue_door_the_broker_is_not_asked(settings, db):
     settings.CELERY_BROKER_URL = "amqp://nobody.invalid//"
     fixtures.connection()
     eva = Customer.objects.create(reference="CRM-4711")
+    assert MESSAGES.export(subjects.of_customers([eva.pk]))["set_aside"] == []
     assert MESSAGES.erase(subjects.of_customers([eva.pk]))["letter"] == 0
