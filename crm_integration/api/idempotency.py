@@ -23,6 +23,12 @@ REPLAYED = "Idempotency-Replayed"
 _KEY = re.compile(r"[\x21-\x7e]{1,100}")
 
 Handler = Callable[..., Response]
+# Called with the answer in the transaction of the effect.
+Settle = Callable[[Response], None]
+
+
+def unsettled(answer: Response) -> None:
+    """Without a key nothing is stored."""
 
 
 def idempotent(handler: Handler) -> Handler:
@@ -32,7 +38,7 @@ def idempotent(handler: Handler) -> Handler:
     Refusals are not stored: nothing happened, so a corrected request may use the key again.
     """
 
-    def together(reply: StoredReply, handle: Callable[[], Response]) -> Response:
+    def together(reply: StoredReply, handle: Handler) -> Response:
         try:
             with transaction.atomic():
                 reply.save(force_insert=True)
@@ -48,10 +54,32 @@ def idempotent(handler: Handler) -> Handler:
     return _once(handler, together)
 
 
+def idempotent_where_settled(handler: Handler) -> Handler:
+    """For what takes too long for one transaction and ends in a short one: the handler calls `settle` with its answer there.
+
+    Two at once under one key: both do the long part, the second waits at the unique constraint, its effect is undone
+    by the IntegrityError that leaves the handler, and it gets the answer of the first.
+    """
+
+    def settled(reply: StoredReply, handle: Handler) -> Response:
+        def settle(answer: Response) -> None:
+            _fill(reply, answer)
+            reply.save(force_insert=True)
+
+        try:
+            return handle(settle=settle)
+        except IntegrityError:
+            if stored := _stored(reply):
+                return stored
+            raise
+
+    return _once(handler, settled)
+
+
 def idempotent_by_itself(handler: Handler) -> Handler:
     """For what does no harm twice and takes too long for a transaction: the answer is stored afterwards."""
 
-    def afterwards(reply: StoredReply, handle: Callable[[], Response]) -> Response:
+    def afterwards(reply: StoredReply, handle: Handler) -> Response:
         answer = handle()
         _fill(reply, answer)
         StoredReply.objects.bulk_create([reply], ignore_conflicts=True)
@@ -60,7 +88,7 @@ def idempotent_by_itself(handler: Handler) -> Handler:
     return _once(handler, afterwards)
 
 
-def _once(handler: Handler, carry_out: Callable[[StoredReply, Callable[[], Response]], Response]) -> Handler:
+def _once(handler: Handler, carry_out: Callable[[StoredReply, Handler], Response]) -> Handler:
     """With a key the answer stored under it, else what `carry_out` makes of a new reply; without a key as ever."""
 
     @wraps(handler)

@@ -14,7 +14,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from crm_integration.api.base import ListResource, Resource, one
-from crm_integration.api.idempotency import idempotent, idempotent_by_itself
+from crm_integration.api.idempotency import (
+    Settle,
+    idempotent,
+    idempotent_by_itself,
+    idempotent_where_settled,
+    unsettled,
+)
 from crm_integration.api.parsers import FileParser
 from crm_integration.api.problems import Conflict, Unprocessable
 from crm_integration.api.queries import Query
@@ -176,27 +182,33 @@ class ImportsView(ListResource):
     @extend_schema(
         operation_id="imports_start", request=NewImportSerializer, responses={202: ImportSerializer}
     )
-    @idempotent_by_itself
-    def post(self, request: Request) -> Response:
+    @idempotent_where_settled
+    def post(self, request: Request, *, settle: Settle = unsettled) -> Response:
         """Hand a file to a worker. 422 with the reason when it cannot be read; the same events again add nothing."""
         asked = NewImportSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
         kept = uploads.keep(asked.validated_data["file"], asked.validated_data)
+
+        def inside(run: ImportRun) -> None:
+            AuditEntry.record("api.import_started", run, token=self.token.prefix, file=run.file_name)
+            settle(_started(run))
+
         try:
-            run = imports.request_run(uploads.opened(kept), inside=self._audited)
+            run = imports.request_run(uploads.opened(kept), inside=inside)
         except imports.ImportProblem as problem:
             uploads.discard(kept)
             raise Unprocessable(str(problem)) from problem
         except Exception:
             uploads.discard(kept)
             raise
-        return Response(ImportSerializer(run).data, status=status.HTTP_202_ACCEPTED)
-
-    def _audited(self, run: ImportRun) -> None:
-        AuditEntry.record("api.import_started", run, token=self.token.prefix, file=run.file_name)
+        return _started(run)
 
     def rows(self, wanted: Mapping[str, Any]) -> QuerySet[ImportRun]:
         return ImportRun.objects.all()
+
+
+def _started(run: ImportRun) -> Response:
+    return Response(ImportSerializer(run).data, status=status.HTTP_202_ACCEPTED)
 
 
 class ImportView(Resource):

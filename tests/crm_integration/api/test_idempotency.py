@@ -10,7 +10,8 @@ from django.test import Client
 
 from crm_integration.models import InboundMessage, StoredReply
 from segmentation import targets, training_runs
-from segmentation.models import ScoringRun, Shop, TrainingRun
+from segmentation.imports import uploads
+from segmentation.models import AuditEntry, ImportRun, ScoringRun, Shop, TrainingRun
 from tests.crm_integration.api import world
 from tests.crm_integration.fixtures import envelope, order
 
@@ -81,22 +82,61 @@ def test_a_classification_is_answered_once_too(api):
 )
 def test_two_at_once_are_one(enough_data, path, body, made):
     Shop.get()
-    text, start, answers = world.token(), Barrier(2), []
-
-    def ask():
-        try:
-            api = world.Api(Client(), text)
-            start.wait()
-            answers.append(api.post(path, body, headers=KEY))
-        finally:
-            database.close()
-
-    threads = [Thread(target=ask) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    answers = both(lambda api: api.post(path, body, headers=KEY))
     assert [answer.status_code for answer in answers] == [202, 202]
     assert answers[0].json() == answers[1].json()
     assert made.objects.count() == 1
     assert StoredReply.objects.count() == 1
+
+
+def both(ask):
+    """The answers to what two threads ask at once with one token."""
+    text, start, answers = world.token(), Barrier(2), []
+
+    def work():
+        try:
+            api = world.Api(Client(), text)
+            start.wait()
+            answers.append(ask(api))
+        finally:
+            database.close()
+
+    threads = [Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return answers
+
+
+@pytest.fixture
+def kept_together(monkeypatch):
+    """Both have found no answer yet and have written their file before either goes on."""
+    there, keep = Barrier(2), uploads.keep
+
+    def kept(*args):
+        token = keep(*args)
+        there.wait(timeout=10)
+        return token
+
+    monkeypatch.setattr(uploads, "keep", kept)
+
+
+def test_two_uploads_at_once_are_one_import(kept_together, tmp_path):
+    Shop.get()
+    answers = both(lambda api: api.upload(preset="tierwise", headers=KEY))
+    assert [answer.status_code for answer in answers] == [202, 202]
+    assert answers[0].json() == answers[1].json()
+    assert sorted("Idempotency-Replayed" in answer for answer in answers) == [False, True]
+    assert ImportRun.objects.get().pk == answers[0].json()["id"]
+    assert AuditEntry.objects.filter(action="api.import_started").count() == 1
+    assert len(list((tmp_path / "uploads").glob("*"))) == 1
+
+
+def test_two_files_at_once_under_one_key_are_one_import_and_a_conflict(kept_together, tmp_path):
+    Shop.get()
+    files = [world.ORDERS, world.ORDERS.replace(b"K2", b"K3")]
+    answers = both(lambda api: api.upload(world.orders(files.pop()), preset="tierwise", headers=KEY))
+    assert sorted(answer.status_code for answer in answers) == [202, 409]
+    assert ImportRun.objects.count() == 1
+    assert len(list((tmp_path / "uploads").glob("*"))) == 1
