@@ -69,7 +69,7 @@ class AttributeMapping:
     is_feature: bool = False
     is_rule_field: bool = True
     is_label: bool = False
-    valid_from: str = ""  # a column of times, or "signed_up_at"; empty: the time of the import
+    valid_from: str = ""  # a column of times, or "signed_up_at"; empty: when the file was handed in
 
 
 @dataclass(frozen=True)

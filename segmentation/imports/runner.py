@@ -131,14 +131,13 @@ def _perform(
     started = time.perf_counter()
     report = ImportReport(file=row.file_name, run_id=row.pk)
     journal = _Journal(row, report, on_progress)
-    received_at = timezone.now()
     target = rejects.RejectsFile(prepared.request.rejects or plan.default_rejects(row))
     with _ended(journal, is_job=is_job), leases.kept([row]):
         try:
             if prepared.events is not None:
-                _import_events(prepared, journal, target, received_at)
+                _import_events(prepared, journal, target, timezone.now())
             else:
-                _import_customers(prepared, journal, target, received_at)
+                _import_customers(prepared, journal, target)
         finally:
             target.close()
             report.rows_rejected = target.count
@@ -241,10 +240,11 @@ def _stage(
         journal.tell(_READING_SHARE * chunk.done, _("reading lines"))
 
 
-def _import_customers(
-    prepared: Plan, journal: _Journal, target: rejects.RejectsFile, received_at: datetime
-) -> None:
-    loader = customer_loader.CustomerLoader.of(prepared, source=_source(prepared), received_at=received_at)
+def _import_customers(prepared: Plan, journal: _Journal, target: rejects.RejectsFile) -> None:
+    """What has no date counts from when the file was handed in: it must not overrule what came while it waited."""
+    loader = customer_loader.CustomerLoader.of(
+        prepared, source=_source(prepared), received_at=journal.row.created_at
+    )
     upkeep = Upkeep(customer_loader.TABLES)
     for chunk in prepared.table.chunks(customer_loader.ROWS_A_CHUNK):
         journal.report.rows_read += len(chunk.frame) + len(chunk.rejects)

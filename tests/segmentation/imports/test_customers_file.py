@@ -1,11 +1,21 @@
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
+from django.utils import timezone
 
-from segmentation import attributes, contacts
+from segmentation import attributes, consents, contacts, identities, imports, ingest
 from segmentation.imports import ImportProblem
-from segmentation.models import AttributeDefinition, AttributeValue, Consent, Customer, Event
+from segmentation.models import (
+    AttributeDefinition,
+    AttributeValue,
+    Consent,
+    Customer,
+    Event,
+    EventSource,
+    ImportRun,
+)
+from segmentation.normal import NormalConsent, NormalCustomer
 from tests.segmentation.imports.conftest import write
 
 pytestmark = pytest.mark.django_db
@@ -136,3 +146,56 @@ def test_an_existing_definition_keeps_its_kind_and_settings(run, tmp_path):
 
     group = AttributeDefinition.objects.get(slug="group")
     assert (group.label, group.kind, group.is_feature, group.is_label) == ("My group", "text", True, False)
+
+
+UNDATED = {"columns": {"customer": "id", "marketing_consent": "ok"}, "attributes": {"size": {}}}
+
+
+def handed_in(tmp_path, size, ok, *, hours_ago):
+    """An undated file about customer 1 that has waited so long for a worker."""
+    path = write(tmp_path / f"{size}.csv", [("1", ok, size)], ("id", "ok", "size"))
+    row = imports.request_run(imports.Request(path=path, kind="customers", mapping=UNDATED))
+    ImportRun.objects.filter(pk=row.pk).update(created_at=timezone.now() - timedelta(hours=hours_ago))
+    return row
+
+
+def now_held():
+    customer = Customer.objects.get(reference="1")
+    answers = consents.alone([customer.pk])
+    return attributes.read(customer.pk, at=timezone.now()), set(answers.values())
+
+
+def test_an_undated_file_that_waited_does_not_overrule_what_came_meanwhile(tmp_path):
+    waiting = handed_in(tmp_path, "42", "granted", hours_ago=3)
+    meanwhile = timezone.now() - timedelta(hours=1)
+    refusal = NormalConsent("marketing", "denied", meanwhile)
+    ingest.record_customers(
+        [NormalCustomer(reference="1", consents=(refusal,), attributes={"size": 44})],
+        namespace=identities.SHOP,
+        source=EventSource.objects.create(slug="crm"),
+        received_at=meanwhile,
+        cause="webhook",
+    )
+    imports.work(waiting.pk)
+    assert ImportRun.objects.get().rows_imported == 1
+    assert now_held() == ({"size": 44}, {"denied"})
+
+
+def test_of_two_undated_files_the_one_handed_in_later_counts_whichever_is_worked_first(tmp_path):
+    older = handed_in(tmp_path, "42", "granted", hours_ago=3)
+    newer = handed_in(tmp_path, "44", "denied", hours_ago=1)
+    for row in (newer, older):
+        imports.work(row.pk)
+    assert now_held() == ({"size": 44}, {"denied"})
+
+
+def test_an_undated_file_handed_in_after_a_message_counts(tmp_path):
+    ingest.record_customers(
+        [NormalCustomer(reference="1", attributes={"size": 44})],
+        namespace=identities.SHOP,
+        source=EventSource.objects.create(slug="crm"),
+        received_at=timezone.now() - timedelta(hours=2),
+        cause="webhook",
+    )
+    imports.work(handed_in(tmp_path, "42", "granted", hours_ago=1).pk)
+    assert now_held() == ({"size": 42}, {"granted"})
