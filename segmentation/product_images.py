@@ -38,7 +38,12 @@ def read_folder(folder: Path, *, named: Mapping[str, str] | None = None) -> Repo
     Raises PictureProblem where nothing can be done at all.
     """
     if not settings.IMAGE_ENCODER:
-        raise PictureProblem(_("Set IMAGE_ENCODER to a TorchScript file that turns a picture into a vector."))
+        raise PictureProblem(
+            _(
+                "Set IMAGE_ENCODER to a TorchScript file that turns a picture into a vector, "
+                "or to a folder that Hugging Face transformers opens."
+            )
+        )
     if not folder.is_dir():
         raise PictureProblem(_("There is no folder %(folder)s.") % {"folder": folder})
     try:
@@ -53,6 +58,8 @@ def read_folder(folder: Path, *, named: Mapping[str, str] | None = None) -> Repo
             continue
         try:
             _read(product, path.read_bytes(), encoder, report)
+        except images.NoNetwork as error:
+            raise PictureProblem(str(error)) from error
         except (images.NoPicture, OSError) as error:
             report.refused[path.name] = str(error)
     return report

@@ -1,7 +1,7 @@
-"""A picture as a vector, by any TorchScript file that turns (1, 3, 224, 224) into (1, d): nothing is fetched or unpickled.
+"""A picture as a vector, by a TorchScript file, (1, 3, 224, 224) in and (1, d) out, or by a folder (picture_networks.py).
 
-TorchScript is read by torch's own reader, which runs no Python. Weights alone are no such file: they do not say
-of which network they are, so they are refused; `torch.jit.trace(network, example).save(path)` makes one.
+Nothing is fetched or unpickled. TorchScript is read by torch's own reader, which runs no Python. A file of weights alone
+does not say of which network they are, so it is refused.
 """
 
 from __future__ import annotations
@@ -9,55 +9,60 @@ from __future__ import annotations
 import hashlib
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
-from segmentation.ml.schema import LearningError
+from segmentation.ml import picture_networks
+from segmentation.ml.picture_networks import Network
+from segmentation.ml.picture_preparation import NoNetwork, NoPicture, Preparation
 
-SIDE: Final = 224
-# Of the pictures that published networks were trained on (ImageNet).
-MEAN, SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 MOST_BYTES: Final = 20_000_000
 MOST_PIXELS: Final = 50_000_000
 
 
-class NoPicture(LearningError):
-    """A picture, or what reads it, that cannot be used; the message says why."""
-
-
 def name(path: str) -> str:
-    """What tells this encoder from any other, by its bytes. Raises NoPicture."""
+    """What tells this encoder from any other, by its bytes. Raises NoNetwork."""
     place = Path(path)
+    if place.is_dir():
+        return picture_networks.name(place)
     if not place.is_file():
-        raise NoPicture(f"There is no file {path} that turns pictures into vectors (IMAGE_ENCODER).")
+        raise NoNetwork(
+            f"There is no file or folder {path} that turns pictures into vectors (IMAGE_ENCODER)."
+        )
+    if place.suffix == ".safetensors":
+        raise NoNetwork(
+            f"{place.name} holds weights and does not say of which network: name its folder, which has config.json too."
+        )
     return _name(place, place.stat().st_mtime_ns)
 
 
 def encode(content: bytes, path: str) -> np.ndarray:
-    """(d,) float16 of length 1. Raises NoPicture."""
+    """(d,) float16 of length 1. Raises NoPicture, and NoNetwork where no picture can be encoded."""
     import torch
 
     from segmentation.ml.threads import one_thread
 
     name(path)
-    pixels = torch.from_numpy(scaled(decoded(content))).unsqueeze(0)
-    network = _network(Path(path), Path(path).stat().st_mtime_ns)
+    place = Path(path)
+    network = picture_networks.opened(place) if place.is_dir() else _opened(place, place.stat().st_mtime_ns)
+    wanted = network.preparation
+    pixels = torch.from_numpy(scaled(decoded(content, wanted.side), wanted)).unsqueeze(0)
     try:
         with one_thread(), torch.inference_mode():
-            found = network(pixels)
+            found = network.answer(pixels)
     except RuntimeError as error:
         raise NoPicture(
-            f"The file of IMAGE_ENCODER takes no picture of {SIDE} by {SIDE}: {str(error).splitlines()[-1][:200]}"
+            f"IMAGE_ENCODER takes no picture of {wanted.side} by {wanted.side}: {str(error).splitlines()[-1][:200]}"
         ) from error
     if not torch.is_tensor(found) or found.ndim != 2 or len(found) != 1 or not torch.isfinite(found).all():
-        raise NoPicture("The file of IMAGE_ENCODER does not turn a picture into one vector of numbers.")
+        raise NoPicture("IMAGE_ENCODER does not turn a picture into one vector of numbers.")
     vector = found[0].double().numpy()
     return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-12), dtype=np.float16)
 
 
-def decoded(content: bytes) -> np.ndarray:
-    """(SIDE, SIDE, 3) uint8, the middle of the picture. Raises NoPicture."""
+def decoded(content: bytes, size: int) -> np.ndarray:
+    """(size, size, 3) uint8, the middle of the picture. Raises NoPicture."""
     try:
         from PIL import Image
     except ImportError as error:
@@ -74,7 +79,7 @@ def decoded(content: bytes) -> np.ndarray:
                 raise NoPicture(f"A picture may have {MOST_PIXELS // 1_000_000} million pixels.")
             side = min(opened.size)
             left, top = (opened.width - side) // 2, (opened.height - side) // 2
-            middle = opened.convert("RGB").resize((SIDE, SIDE), box=(left, top, left + side, top + side))
+            middle = opened.convert("RGB").resize((size, size), box=(left, top, left + side, top + side))
             return np.asarray(middle, dtype=np.uint8)
     except NoPicture:
         raise
@@ -83,11 +88,10 @@ def decoded(content: bytes) -> np.ndarray:
         raise NoPicture("This is no picture that can be read: JPEG, PNG or WebP.") from error
 
 
-def scaled(pixels: np.ndarray) -> np.ndarray:
-    """(SIDE, SIDE, 3) uint8 -> (3, SIDE, SIDE) float32."""
-    values = (pixels.astype(np.float32) / 255.0 - np.array(MEAN, dtype=np.float32)) / np.array(
-        SPREAD, dtype=np.float32
-    )
+def scaled(pixels: np.ndarray, wanted: Preparation) -> np.ndarray:
+    """(side, side, 3) uint8 -> (3, side, side) float32."""
+    mean, spread = np.array(wanted.mean, dtype=np.float32), np.array(wanted.spread, dtype=np.float32)
+    values = (pixels.astype(np.float32) / 255.0 - mean) / spread
     return np.ascontiguousarray(values.transpose(2, 0, 1))
 
 
@@ -98,12 +102,14 @@ def _name(place: Path, _changed: int) -> str:
 
 
 @lru_cache(maxsize=1)
-def _network(place: Path, _changed: int) -> Any:
+def _opened(place: Path, _changed: int) -> Network:
     import torch
 
     try:
-        return torch.jit.load(str(place), map_location="cpu").eval()
+        return Network(torch.jit.load(str(place), map_location="cpu").eval(), Preparation())
     except RuntimeError as error:
-        raise NoPicture(
-            f"{place.name} is no TorchScript file. Save the network with torch.jit.trace(network, example).save(path)."
+        raise NoNetwork(
+            f"{place.name} is no TorchScript file, and pickles are not opened. Save the network with "
+            "torch.jit.trace(network, example).save(path), or one of transformers with network.save_pretrained(folder), "
+            "and name that in IMAGE_ENCODER."
         ) from error

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from django.core.management import CommandError, call_command
+from safetensors.torch import save_file
 
 from segmentation import product_images, purchases
 from segmentation.ml import images
@@ -36,10 +37,10 @@ def encoder(tmp_path, settings):
 def colours(monkeypatch, tmp_path):
     """Files whose first byte is a colour stand for pictures, so that no decoder is needed."""
 
-    def decoded(content: bytes) -> np.ndarray:
+    def decoded(content: bytes, size: int) -> np.ndarray:
         if not content:
             raise images.NoPicture("This is no picture that can be read: JPEG, PNG or WebP.")
-        return np.full((images.SIDE, images.SIDE, 3), [content[0], 128, 0], dtype=np.uint8)
+        return np.full((size, size, 3), [content[0], 128, 0], dtype=np.uint8)
 
     monkeypatch.setattr(images, "decoded", decoded)
     folder = tmp_path / "pictures"
@@ -82,7 +83,7 @@ def test_a_picture_that_breaks_its_reader_stops_no_other(monkeypatch):
     reader.Image = types.SimpleNamespace(open=mock.Mock(side_effect=type("Bomb", (Exception,), {})))
     monkeypatch.setitem(sys.modules, "PIL", reader)
     with pytest.raises(images.NoPicture, match="no picture that can be read"):
-        images.decoded(b"x")
+        images.decoded(b"x", 224)
 
 
 def test_products_that_look_alike_are_alike_without_a_word_in_common(encoder, colours, products):
@@ -123,8 +124,21 @@ def test_what_is_lacking_is_said(settings, tmp_path, db):
 def test_weights_alone_and_pickles_are_not_opened(colours, tmp_path):
     path = tmp_path / "weights.pt"
     torch.save({"layer": torch.ones(2)}, path)
-    with pytest.raises(images.NoPicture, match="no TorchScript"):
+    with pytest.raises(images.NoNetwork, match="no TorchScript.*save_pretrained"):
         images.encode(b"x", str(path))
+    named = tmp_path / "model.safetensors"
+    save_file({"layer": torch.ones(2)}, named)
+    with pytest.raises(images.NoNetwork, match="name its folder"):
+        images.name(str(named))
+
+
+def test_a_file_that_is_no_network_is_said_once_not_for_each_picture(colours, products, tmp_path, settings):
+    path = tmp_path / "weights.pth"
+    torch.save({"layer": torch.ones(2)}, path)
+    settings.IMAGE_ENCODER = str(path)
+    with pytest.raises(CommandError, match="no TorchScript"):
+        call_command("product_images", str(colours))
+    assert not ProductImage.objects.exists()
 
 
 def test_a_network_that_answers_something_else_is_refused(colours, tmp_path):
@@ -155,7 +169,7 @@ def test_a_picture_that_would_fill_the_memory_is_refused(monkeypatch):
     image.new("RGB", (64, 64)).save(held, "PNG")
     monkeypatch.setattr(image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(images.NoPicture, match="no picture"):
-        images.decoded(held.getvalue())
+        images.decoded(held.getvalue(), 224)
 
 
 def test_a_real_picture_is_cut_to_its_middle_and_garbage_is_refused():
@@ -164,8 +178,8 @@ def test_a_real_picture_is_cut_to_its_middle_and_garbage_is_refused():
     picture.paste((0, 0, 255), (100, 0, 300, 200))
     held = io.BytesIO()
     picture.save(held, "PNG")
-    found = images.decoded(held.getvalue())
-    assert found.shape == (images.SIDE, images.SIDE, 3)
+    found = images.decoded(held.getvalue(), 96)
+    assert found.shape == (96, 96, 3)
     assert (found[:, 5:-5] == [0, 0, 255]).all()
     with pytest.raises(images.NoPicture, match="no picture"):
-        images.decoded(b"GIF89a nothing")
+        images.decoded(b"GIF89a nothing", 96)
