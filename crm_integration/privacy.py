@@ -11,7 +11,7 @@ import orjson
 from django.db import models, transaction
 from django.utils.translation import gettext as _
 
-from crm_integration import broker, kept_headers
+from crm_integration import broker, facts, kept_headers
 from crm_integration.adapters import registry
 from crm_integration.adapters.base import Parsed, Unreadable
 from crm_integration.models import (
@@ -22,8 +22,7 @@ from crm_integration.models import (
     PushedRecord,
     StoredReply,
 )
-from crm_integration.queue_door import Letter
-from segmentation import identities
+from crm_integration.queue_door import Letter, topic_of
 from segmentation.leases import OVER
 from segmentation.privacy.marks import Marks, texts_of
 from segmentation.privacy.subjects import Subject
@@ -210,18 +209,22 @@ class _Search:
         if message.body is None:
             return False
         connection = self._connections[message.connection_id]
-        return self._finds_in_body(bytes(message.body), connection, message.dedupe_key)
+        body = bytes(message.body)
+        return self._finds_in_body(body, connection, topic=message.topic, key=message.dedupe_key)
 
     def finds_in_letter(self, connection: Connection, letter: Letter) -> bool:
         labels = (letter.message_id, *letter.headers.values())
         if any(self._marks.in_text(text) for text in labels):
             return True
-        return self._finds_in_body(letter.body, connection, letter.message_id)
+        topic = topic_of(connection, letter)
+        return self._finds_in_body(letter.body, connection, topic=topic, key=letter.message_id)
 
-    def _finds_in_body(self, body: bytes, connection: Connection, key: str) -> bool:
+    def _finds_in_body(self, body: bytes, connection: Connection, *, topic: str, key: str) -> bool:
         if not self._may_name(body):
             return False
-        return any(self._marks.in_text(text) for text in texts_in(body)) or self._says(body, connection, key)
+        if any(self._marks.in_text(text) for text in texts_in(body)):
+            return True
+        return self._says(body, connection, topic=topic, key=key)
 
     def _may_name(self, body: bytes) -> bool:
         """Whether a word stands there as it is, or may be hidden behind an escape."""
@@ -230,14 +233,14 @@ class _Search:
         text = body.decode("utf-8", "replace").casefold()
         return any(word in text for word in self._words)
 
-    def _says(self, body: bytes, connection: Connection, key: str) -> bool:
+    def _says(self, body: bytes, connection: Connection, *, topic: str, key: str) -> bool:
         """Whether it tells of the person as its adapter reads it: short ids are only numbers to everybody else."""
         try:
             adapter = registry.get(connection.adapter)
-            parsed = adapter.parse(body, message_key=key)
+            parsed = adapter.parse(body, message_key=key, topic=topic)
         except (Unreadable, registry.UnknownAdapter):
             return False
-        namespace = identities.SHOP if adapter.uses_shop_ids else connection.slug
+        namespace = facts.namespace_of(connection, adapter)
         return any(
             (namespace, reference) in self._ids or email.strip().casefold() in self._emails
             for reference, email in people_in(parsed)

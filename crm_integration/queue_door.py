@@ -182,6 +182,15 @@ def _topic(adapter: Adapter, event: cloud_events.CloudEvent | None) -> str:
     return event.type if event is not None and not adapter.signs_topic else ""
 
 
+def topic_of(connection: Connection, letter: Letter) -> str:
+    """What its headers say it is about; "" where they say nothing that is understood."""
+    try:
+        arrival = _arrival(connection, letter)
+        return arrival.adapter.topic(arrival.delivery) or _topic(arrival.adapter, _cloud_event(letter))
+    except BadSignature:
+        return ""
+
+
 def _content(adapter: Adapter, message: Letter, event: cloud_events.CloudEvent | None) -> bytes:
     """What is stored: the body as it came, or what a CloudEvent says in the words of the connection's kind."""
     if event is not None:

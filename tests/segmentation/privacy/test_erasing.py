@@ -8,6 +8,7 @@ import pytest
 from django.apps import apps
 from django.db import connection as database
 from django.db import models
+from django.utils import timezone
 
 from crm_integration import inbox, tokens
 from crm_integration.models import DeliveryAttempt, InboundMessage, OutboundMessage, StoredReply
@@ -18,6 +19,7 @@ from segmentation.models import (
     AuditEntry,
     ContactData,
     Customer,
+    CustomerIdentity,
     Event,
     EventItem,
     EventText,
@@ -29,6 +31,8 @@ from segmentation.models import (
 )
 from segmentation.normal import NormalCustomer
 from segmentation.privacy import erasing, holders, places, rows, subjects
+from tests.crm_integration import fixtures
+from tests.crm_integration.adapters.signing import PAYLOADS
 from tests.segmentation.privacy import everywhere, person
 
 pytestmark = pytest.mark.django_db
@@ -428,6 +432,18 @@ def test_short_numbers_do_not_empty_the_messages_of_others(connection):
     other.refresh_from_db()
     hers.refresh_from_db()
     assert (other.body is not None, hers.body) == (True, None)
+
+
+def test_a_connection_called_shop_has_people_of_its_own_and_its_bodies_are_read_by_their_topic():
+    shop = fixtures.connection("shop", adapter="woocommerce")
+    body = json.loads((PAYLOADS / "woocommerce/order_processing.json").read_text())
+    # Nothing but a short number tells whose it is.
+    body |= {"customer_id": 7, "billing": {"country": "GB"}}
+    said = {"topic": "order.updated", "received_at": timezone.now()}
+    told = inbox.receive(shop, dedupe_key="m-1", body=json.dumps(body).encode(), **said)
+    inbox.process(told.message_id)
+    privacy.erase(CustomerIdentity.objects.get(namespace="shop-woocommerce", value="7").customer)
+    assert InboundMessage.objects.get(pk=told.message_id).body is None
 
 
 def test_people_of_asks_for_everybody_with_the_address():
