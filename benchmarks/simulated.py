@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 SEEDS = (1, 2, 3, 4, 5)
-CUSTOMERS, MONTHS, HORIZON = 3000, 24, 90
+CUSTOMERS, MONTHS, HORIZON = 8000, 24, 90
 END = date(2025, 7, 1)
 # Days that teach, counted back from the end; the end itself is the test.
 BACK = (360, 270, 180, 90)

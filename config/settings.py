@@ -98,14 +98,17 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
     _database["TEST"] = {"NAME": str(Path(tempfile.gettempdir()) / f"tierwise-test-{os.getpid()}.sqlite3")}
 elif _database["ENGINE"] == "django.db.backends.postgresql":
     # Who is gone without a word is noticed within five seconds: a server by us, and we by a server that holds our locks.
+    # Statements that come again are parsed once a session, and planned each time for what is asked.
     _database["OPTIONS"] = {
+        "server_side_binding": True,
+        "prepare_threshold": 5,
         "connect_timeout": 5,
         "keepalives_idle": 3,
         "keepalives_interval": 1,
         "keepalives_count": 2,
         "tcp_user_timeout": 5000,
         "options": "-c tcp_keepalives_idle=3 -c tcp_keepalives_interval=1 -c tcp_keepalives_count=2"
-        " -c tcp_user_timeout=5000",
+        " -c tcp_user_timeout=5000 -c plan_cache_mode=force_custom_plan",
         **_database.get("OPTIONS", {}),
     }
 else:
