@@ -1,8 +1,9 @@
-"""One fit on several devices of a machine: this process is rank 0 and starts the others for as long as it takes.
+"""One fit on several devices: this process is rank 0 and starts the others on its machine for as long as it takes.
+Where torchrun has started processes already, on one machine or several, they are the others (ml/torchrun.py).
 
 Each rank takes its share of every batch and torch's DistributedDataParallel averages their gradients, so a step is that of
 one device with the batches of all. Ranks draw the same order of rows; rank 0 alone looks at the held-out rows, reports
-and lays down states. What the ranks tell each other stays on this machine.
+and lays down states. What the ranks tell each other stays on the machine where they all run on one.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import torch
@@ -100,8 +101,46 @@ class Ranks:
 ALONE: Final = Ranks()
 
 
+@dataclass(frozen=True)
+class Fit:
+    """What other ranks must know of a fit. A gradient's graph and a card's memory cannot cross into another process;
+    plain tensors can."""
+
+    described: Mapping[str, Any]
+    targets: list[Mapping[str, Any]]
+    config: Mapping[str, Any]
+    rows: TensorRows
+    class_weights: dict[str, np.ndarray]
+
+
+class Launch(Protocol):
+    """Processes that somebody else has started, and ends, to be the ranks of every fit of a training."""
+
+    @property
+    def count(self) -> int: ...
+
+    def fit(self, told: Fit) -> AbstractContextManager[Ranks]:
+        """The others take part for as long as the block runs. Raises RuntimeError when one of them fails."""
+
+
+_launch: Launch | None = None
+
+
+@contextmanager
+def launched(launch: Launch) -> Iterator[None]:
+    """Fits in this block have the ranks of the launch and start none."""
+    global _launch
+    _launch = launch
+    try:
+        yield
+    finally:
+        _launch = None
+
+
 def wanted(config: TrainingConfig) -> int:
-    """How many ranks a fit shall have: as many as were asked for, or every graphics card there is."""
+    """How many ranks a fit shall have: those of a launch, as many as were asked for, or every graphics card there is."""
+    if _launch is not None:
+        return _launch.count if config.device in {"cuda", "cpu"} else 1
     cards = torch.cuda.device_count() if config.device == "cuda" else 0
     if config.ranks:
         return min(config.ranks, cards) if cards else config.ranks if config.device == "cpu" else 1
@@ -118,19 +157,30 @@ def others(
     rows: TensorRows,
     class_weights: Mapping[str, np.ndarray],
 ) -> Iterator[Ranks]:
-    """Ranks 1 to count - 1 as processes beside this one. Raises RankLost when one of them fails."""
+    """Ranks 1 to count - 1, who take part beside this one. Raises RankLost when one of them fails."""
+    told = Fit(
+        described,
+        [target.to_json() for target in targets],
+        config.to_json(),
+        _moved(rows, "cpu"),
+        dict(class_weights),
+    )
+    try:
+        with _spawned(count, told) if _launch is None else _launch.fit(told) as ranks:
+            yield ranks
+    except (torch.OutOfMemoryError, RuntimeError) as error:
+        raise RankLost(f"Training on {count} devices stopped: {str(error).splitlines()[0][:200]}") from error
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+@contextmanager
+def _spawned(count: int, told: Fit) -> Iterator[Ranks]:
+    """Processes beside this one, for one fit."""
     context = torch.multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as working:
         meeting = f"file://{Path(working) / 'ranks'}"
-        # A gradient's graph and a card's memory cannot cross into another process; plain tensors can.
-        plain = _moved(rows, "cpu")
-        told = (
-            described,
-            [target.to_json() for target in targets],
-            config.to_json(),
-            plain,
-            dict(class_weights),
-        )
         ranks = [
             context.Process(target=_rank, args=(Ranks(number, count), meeting, told), daemon=True)
             for number in range(1, count)
@@ -138,13 +188,8 @@ def others(
         for process in ranks:
             process.start()
         try:
-            _meet(Ranks(0, count), meeting, config.device)
+            _meet(Ranks(0, count), meeting, told.config["device"])
             yield Ranks(0, count)
-        except (torch.OutOfMemoryError, RuntimeError) as error:
-            raise RankLost(
-                f"Training on {count} devices stopped: {str(error).splitlines()[0][:200]}"
-            ) from error
-        else:
             for process in ranks:
                 process.join(PATIENCE_SECONDS)
         finally:
@@ -152,41 +197,52 @@ def others(
                 if process.is_alive():
                     process.kill()
                 process.join()
-            if dist.is_initialized():
-                dist.destroy_process_group()
+
+
+def stay_on_this_machine() -> None:
+    """Gloo listens on the loopback, unless whoever runs this has named another interface."""
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
 
 
 def _meet(ranks: Ranks, meeting: str, device: str) -> None:
-    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    stay_on_this_machine()
     backend = "nccl" if device.startswith("cuda") else "gloo"
     dist.init_process_group(
         backend, init_method=meeting, rank=ranks.number, world_size=ranks.count, timeout=SILENCE
     )
 
 
-def _rank(ranks: Ranks, meeting: str, told: tuple[Any, ...]) -> None:
-    """What another rank does: the same fit on its share, without a word to anybody but the ranks."""
+def _rank(ranks: Ranks, meeting: str, told: Fit) -> None:
+    if told.config["device"] == "cuda":
+        torch.cuda.set_device(ranks.number)
+    _meet(ranks, meeting, told.config["device"])
+    take_part(ranks, told, card=ranks.number)
+    dist.destroy_process_group()
+
+
+def take_part(ranks: Ranks, told: Fit, *, card: int) -> None:
+    """What another rank does: the same fit on its share, without a word to anybody but the ranks.
+
+    card: the number of its graphics card, where the fit is on such.
+    """
     from segmentation.ml.networks.blocks import HeadLayout
     from segmentation.ml.networks.build import build
     from segmentation.ml.trainer import Trainer, repeatable
 
-    described, targets, settings, rows, class_weights = told
-    config = TrainingConfig.from_json(settings)
+    config = TrainingConfig.from_json(told.config)
     if config.device == "cuda":
-        config = replace(config, device=f"cuda:{ranks.number}")
-        torch.cuda.set_device(ranks.number)
+        config = replace(config, device=f"cuda:{card}")
+        torch.cuda.set_device(card)
     with one_thread(), repeatable(config.seed) as generator:
-        _meet(ranks, meeting, config.device)
-        network = build(described).to(config.device)
+        network = build(told.described).to(config.device)
         encoder = getattr(network, "encoder", None)
         if encoder is not None and hasattr(encoder, "recompute"):
             encoder.recompute = config.recompute
-        layout = HeadLayout(tuple(Target.from_json(item) for item in targets))
+        layout = HeadLayout(tuple(Target.from_json(item) for item in told.targets))
         trainer = Trainer(
-            network, layout, config, generator=generator, class_weights=class_weights, ranks=ranks
+            network, layout, config, generator=generator, class_weights=told.class_weights, ranks=ranks
         )
-        trainer.fit(_moved(rows, config.device), None)
-        dist.destroy_process_group()
+        trainer.fit(_moved(told.rows, config.device), None)
 
 
 def _moved(rows: TensorRows, device: str) -> TensorRows:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from argparse import SUPPRESS
 from datetime import date
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils.translation import gettext as _
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -56,6 +58,15 @@ class Command(BaseCommand):
         parser.add_argument("--wait", action="store_true", help="wait until a worker has finished it")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        launched = "TORCHELASTIC_RUN_ID" in os.environ
+        if launched and not options["inline"]:
+            raise CommandError(_("torchrun is for a training here and now. Add --inline."))
+        if launched and os.environ["RANK"] != "0":
+            _follow_rank_0()
+        else:
+            self._train(options)
+
+    def _train(self, options: dict[str, Any]) -> None:
         targets.install()
         try:
             config = settings_from_text(options["set"])
@@ -95,6 +106,7 @@ class Command(BaseCommand):
 
     def _here(self, run: TrainingRun) -> None:
         from segmentation import training
+        from segmentation.ml import torchrun
 
         claimed = training_runs.claim(run.pk)
         if claimed is None:
@@ -106,7 +118,7 @@ class Command(BaseCommand):
                 bar.update(task, completed=fraction, description=note)
 
             try:
-                with leases.kept([claimed]):
+                with leases.kept([claimed]), torchrun.led():
                     training.run(claimed, watch=watch)
             except KeyboardInterrupt:
                 training_runs.cancel(claimed)
@@ -135,6 +147,13 @@ class Command(BaseCommand):
                 self.stdout.write(f"  {target.name}: {promotion_policy.compare(target, version).reason}")
         for slug, told in _without_figures(run):
             self.stdout.write(f"  {slug}: {told['reason']}")
+
+
+def _follow_rank_0() -> None:
+    """What torchrun started beside the training: it has no run and opens no database."""
+    from segmentation.ml import torchrun
+
+    torchrun.follow()
 
 
 def _without_figures(run: TrainingRun) -> list[tuple[str, dict[str, Any]]]:
