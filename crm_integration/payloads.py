@@ -64,7 +64,7 @@ def visible(body: bytes) -> Visible:
     data = orjson.loads(body)["data"]
     offer = data["offer"] and _lasting(data["offer"])
     also = [_lasting(one) for one in data.get("also", ())]
-    return (data["segments"], data["tier"], offer, data["campaign"], data["service_priority"], also)
+    return (sorted(data["segments"]), data["tier"], offer, data["campaign"], data["service_priority"], also)
 
 
 def _lasting(offer: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from crm_integration.models import (
     PushedRecord,
     StoredReply,
 )
-from crm_integration.queue_door import Letter, topic_of
+from crm_integration.queue_door import Letter, understood
 from segmentation.leases import OVER
 from segmentation.privacy.marks import Marks, texts_of
 from segmentation.privacy.subjects import Subject
@@ -216,8 +216,9 @@ class _Search:
         labels = (letter.message_id, *letter.headers.values())
         if any(self._marks.in_text(text) for text in labels):
             return True
-        topic = topic_of(connection, letter)
-        return self._finds_in_body(letter.body, connection, topic=topic, key=letter.message_id)
+        topic, content = understood(connection, letter)
+        told = {"topic": topic, "key": letter.message_id}
+        return any(self._finds_in_body(body, connection, **told) for body in {letter.body, content})
 
     def _finds_in_body(self, body: bytes, connection: Connection, *, topic: str, key: str) -> bool:
         if not self._may_name(body):

@@ -182,13 +182,14 @@ def _topic(adapter: Adapter, event: cloud_events.CloudEvent | None) -> str:
     return event.type if event is not None and not adapter.signs_topic else ""
 
 
-def topic_of(connection: Connection, letter: Letter) -> str:
-    """What its headers say it is about; "" where they say nothing that is understood."""
+def understood(connection: Connection, letter: Letter) -> tuple[str, bytes]:
+    """Topic and content as they would be stored; "" and the body as it came where the letter cannot be taken."""
     try:
-        arrival = _arrival(connection, letter)
-        return arrival.adapter.topic(arrival.delivery) or _topic(arrival.adapter, _cloud_event(letter))
+        arrival, event = _arrival(connection, letter), _cloud_event(letter)
+        adapter = arrival.adapter
+        return adapter.topic(arrival.delivery) or _topic(adapter, event), _content(adapter, letter, event)
     except BadSignature:
-        return ""
+        return "", letter.body
 
 
 def _content(adapter: Adapter, message: Letter, event: cloud_events.CloudEvent | None) -> bytes:

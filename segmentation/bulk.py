@@ -126,14 +126,15 @@ def delete(model: type[models.Model], keys: Sequence[str], rows: Rows) -> int:
 
 
 def defaults(model: type[models.Model], given: Sequence[str]) -> dict[str, Any]:
-    """What a new row has by Python's defaults in columns that are not given and that the database would leave empty."""
+    """What a new row has by Python's defaults, the same in every row, in columns that are not given and that the
+    database would leave empty."""
     return {
         field.attname: field.get_default()
         for field in model._meta.concrete_fields
         if field.attname not in given
         and not field.primary_key
         and not field.has_db_default()
-        and not field.null
+        and (field.has_default() or not field.null)
     }
 
 

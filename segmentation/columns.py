@@ -92,6 +92,7 @@ def read(fields: Sequence[Field], source: str, values: Sequence[Any]) -> pl.Data
 def _by_arrays(fields: Sequence[Field], source: str, values: Sequence[Any]) -> pl.DataFrame:
     columns = ", ".join(_sent(field) for field in fields)
     arrays = ", ".join(_array(field) for field in fields)
+    connection.close_if_health_check_failed()
     connection.ensure_connection()
     with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
         # Aggregates take the rows of an ordered subquery in its order

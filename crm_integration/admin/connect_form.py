@@ -20,6 +20,8 @@ from crm_integration.signatures import InvalidSecret
 from segmentation.models import AuditEntry
 
 MAX_SLUG = 60
+# Of a secret, and how many one connection may hold where it holds several.
+MOST_LETTERS, MOST_SECRETS = 256, 12
 
 
 class _ConnectForm(ConnectionForm):
@@ -72,7 +74,7 @@ def connect_form(kind: Adapter) -> type[_ConnectForm]:
     secret = forms.CharField(
         label=_("Signing secret"),
         required=False,
-        max_length=256,
+        max_length=MOST_LETTERS * (MOST_SECRETS if kind.has_several_secrets else 1),
         strip=True,
         widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "new-password"}),
         help_text=str(kind.secret_hint),

@@ -155,8 +155,7 @@ def _secrets(connection: Connection, *, typed: str, now: datetime) -> list[Secre
     current, previous = connection.inbound_secret.split(), connection.inbound_secret_previous.split()
     known = [Secret(Owner.CURRENT if secret in current else Owner.PREVIOUS, secret) for secret in valid]
     known += [Secret(Owner.EXPIRED, secret) for secret in previous if secret not in valid]
-    if typed:
-        known.append(Secret(Owner.TYPED, typed))
+    known += [Secret(Owner.TYPED, one) for one in typed.split()]
     others = Connection.objects.exclude(pk=connection.pk).order_by("pk")[:OTHERS_TRIED]
     return known + [
         Secret(Owner.OTHER, secret, other.name)

@@ -17,8 +17,10 @@ Colours = tuple[float, float, float]
 
 MOST_SIDE: Final = 2_000
 CONFIG, PREPARATION, PROCESSOR = "config.json", "preprocessor_config.json", "processor_config.json"
-# By these a config names other files of weights, pickled ones too.
-LEADS_ELSEWHERE: Final = frozenset({"transformers_weights", "quantization_config"})
+# By these a config names other files of weights, pickled ones too, or other networks that would be fetched.
+LEADS_ELSEWHERE: Final = frozenset(
+    {"transformers_weights", "quantization_config", "use_pretrained_backbone", "use_timm_backbone"}
+)
 
 
 class NoPicture(LearningError):
