@@ -66,7 +66,7 @@ class EspoCrmAdapter(Adapter):
         Need(
             "site",
             _("Address of EspoCRM"),
-            _("Such as https://crm.example.com; to compare every night and to write to contacts."),
+            _("Such as https://crm.example.com; to fetch and compare records and to write to contacts."),
             Field.ADDRESS,
         ),
         Need(
@@ -123,6 +123,9 @@ class EspoCrmAdapter(Adapter):
             return Parsed("", is_known=False)
         title = " + ".join(sorted({kind for kind in kinds if kind}))
         return collect(title, enumerate(entries), records.read)
+
+    def hydrate(self, parsed: Parsed, connection: Connection) -> Parsed:
+        return espocrm_pages.hydrated(parsed, connection, self._api)
 
     def pages(
         self, connection: Connection, *, since: datetime, until: datetime, cursor: Cursor | None

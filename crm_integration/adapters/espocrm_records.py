@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 
 from django.utils.translation import gettext as _
 
-from crm_integration.adapters.base import Found, Shown
+from crm_integration.adapters.base import Found, Shown, Thin
 from crm_integration.adapters.espocrm_push import shown
 from crm_integration.adapters.reading import BadField, Fields
 from segmentation import normal
@@ -15,6 +17,9 @@ from segmentation.normal import NormalConsent, NormalCustomer, NormalEvent
 
 WON = "Closed Won"
 PERSON = frozenset({"emailAddress", "firstName", "lastName", "phoneNumber", "emailAddressIsOptedOut"})
+TIMES = frozenset({"createdAt", "modifiedAt"})
+OF_AN_ORDER = frozenset({"amount", "contactId"})
+KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 def kind_of(entry: Fields) -> str:
@@ -25,10 +30,24 @@ def kind_of(entry: Fields) -> str:
 
 
 def read(entry: Fields) -> Found:
+    """A record of a message, which may be a part of it: what is needed and not told is to be fetched."""
     kind = kind_of(entry)
     if not kind:
         return Found()
-    return READERS[kind](entry)
+    if not _is_partial(kind, entry):
+        return READERS[kind](entry)
+    thin = (Thin(0, kind, entry.text("id", most=normal.MAX_REFERENCE, required=True)),)
+    return Found(thin=thin) if kind == "Opportunity" else replace(_contact(entry), thin=thin)
+
+
+def _is_partial(kind: str, entry: Fields) -> bool:
+    """An update tells only what changed, and never `modifiedAt`: a sale lacks its time, and so does a refusal."""
+    key, told = entry.values.get("id"), set(entry.values)
+    if not (isinstance(key, str) and KEY.fullmatch(key)):
+        return False
+    if kind == "Contact":
+        return entry.flag("emailAddressIsOptedOut") and not TIMES & told
+    return entry.text("stage", most=100) == WON and not (TIMES & told and told >= OF_AN_ORDER)
 
 
 def _contact(entry: Fields) -> Found:
