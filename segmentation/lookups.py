@@ -41,13 +41,11 @@ def values_in(
         shape = _Shape(connection.vendor, columns, by, isinstance(keys[0], str), density(keys))
         if shape.near and len(keys) >= MANY and _is_empty(queryset, by, keys):
             continue  # a first run asks for much that cannot be there yet; thousands of keys are long in sending
-        known = _known.setdefault(queryset, {})
-        if shape not in known:
-            try:
-                known[shape] = _worked_out(queryset, shape)
-            except EmptyResultSet:
-                return
-        yield from known[shape].rows(keys)
+        try:
+            statement = _kept(queryset, shape)
+        except EmptyResultSet:
+            return
+        yield from statement.rows(keys)
 
 
 def objects_in(queryset: QuerySet[Row], ids: Keys, *, by: str = "id") -> list[Row]:
@@ -59,10 +57,7 @@ def objects_in(queryset: QuerySet[Row], ids: Keys, *, by: str = "id") -> list[Ro
     for start in range(0, len(ids), IDS_A_QUERY):
         keys = ids[start : start + IDS_A_QUERY]
         shape = _Shape(connection.vendor, (), by, isinstance(keys[0], str), Density.FAR)
-        known = _known.setdefault(queryset, {})
-        if shape not in known:
-            known[shape] = _worked_out(queryset, shape)
-        found += known[shape].objects(keys)
+        found += _kept(queryset, shape).objects(keys)
     return found
 
 
@@ -143,6 +138,14 @@ class _Statement:
 _known: WeakKeyDictionary[QuerySet[Any], dict[_Shape, _Statement]] = WeakKeyDictionary()
 _fixed: WeakKeyDictionary[QuerySet[Any, Any], dict[str, _Statement]] = WeakKeyDictionary()
 _whole: dict[type[models.Model], QuerySet[Any]] = {}
+
+
+def _kept(queryset: QuerySet[Any], shape: _Shape) -> _Statement:
+    """Worked out at the first time. Raises EmptyResultSet where nothing can be found."""
+    known = _known.setdefault(queryset, {})
+    if shape not in known:
+        known[shape] = _worked_out(queryset, shape)
+    return known[shape]
 
 
 def _worked_out(queryset: QuerySet[Any], shape: _Shape) -> _Statement:
