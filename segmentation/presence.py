@@ -42,7 +42,7 @@ class _Session:
 
     def __init__(self) -> None:
         self.number = _draw()
-        self._database = _own_connection()
+        self._database = own_connection()
         try:
             self._ask("SELECT pg_advisory_lock(%s, %s)", [SPACE, self.number])
         except (DatabaseError, InterfaceError):
@@ -69,8 +69,8 @@ class _File:
     """SQLite: a locked file, which is unlocked when the process ends."""
 
     def __init__(self) -> None:
-        _folder().mkdir(parents=True, exist_ok=True)
-        for left in _folder().iterdir():
+        folder().mkdir(parents=True, exist_ok=True)
+        for left in folder().iterdir():
             if left.name.isdecimal():
                 _is_file_locked(int(left.name))
         self._draw_and_lock()
@@ -81,7 +81,7 @@ class _File:
 
     def _draw_and_lock(self) -> None:
         self.number = _draw()
-        self._path = _folder() / str(self.number)
+        self._path = folder() / str(self.number)
         self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(self._file, fcntl.LOCK_EX)
 
@@ -144,7 +144,8 @@ def _draw() -> int:
     return random.SystemRandom().randrange(1, 2**31)
 
 
-def _own_connection() -> BaseDatabaseWrapper:
+def own_connection() -> BaseDatabaseWrapper:
+    """A session beside the one that works; its owner closes it."""
     database = connections.create_connection(DEFAULT_DB_ALIAS)
     # A server that has gone without a word must not keep whoever looks waiting.
     patience = {"connect_timeout": 2, "tcp_user_timeout": 5000}
@@ -168,7 +169,7 @@ def _is_any_locked(numbers: set[int]) -> bool:
 
 def _is_file_locked(number: int) -> bool:
     """Whoever finds a file that nobody holds throws it away."""
-    path = _folder() / str(number)
+    path = folder() / str(number)
     try:
         file = os.open(path, os.O_RDWR)
     except FileNotFoundError:
@@ -184,5 +185,6 @@ def _is_file_locked(number: int) -> bool:
         os.close(file)
 
 
-def _folder() -> Path:
+def folder() -> Path:
+    """Beside the database of SQLite: locked files, which say who is there."""
     return Path(f"{connection.settings_dict['NAME']}-{FOLDER}")

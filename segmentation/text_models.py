@@ -221,13 +221,9 @@ def vectors(rows: Sequence[EventText], texts: dict[int, str], *, wanted: str, en
 
 def _keep(rows: Sequence[EventText], hashes: dict[int, str], made: dict[str, bytes], encoder: str) -> None:
     """At once, so that a worker that is stopped has not worked in vain."""
-    changed = []
-    for row in rows:
-        key = hashes[row.pk]
-        if key in made:
-            row.text_hash, row.encoder, row.vector = key, encoder, made[key]
-            changed.append(row)
-    EventText.objects.bulk_update(changed, ["text_hash", "encoder", "vector"], batch_size=200)
+    keys = ((row.pk, hashes[row.pk]) for row in rows if hashes[row.pk] in made)
+    changed = [(pk, key, encoder, made[key]) for pk, key in keys]
+    bulk.update(EventText, ("event_id", "text_hash", "encoder", "vector"), changed, keys=["event_id"])
 
 
 def _parts(keys: Sequence[str], size: int = 500) -> Iterable[Sequence[str]]:

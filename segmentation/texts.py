@@ -1,16 +1,17 @@
 """Reading what customers wrote: sentiment, topic and how often it was said before, by a worker, once for each text.
 
-The row is the truth: a text without `read_at` waits. Reading twice does no harm, so nobody holds a lease. Where a source
-tells things as they happen, the customer is scored again; after an import the next scoring of everybody sees it.
+The row is the truth: a text without `read_at` waits. One worker reads at a time; reading twice would do no harm. Where a
+source tells things as they happen, the customer is scored again; after an import the next scoring of everybody sees it.
 """
 
 from __future__ import annotations
 
 import time
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 from typing import Final
 
 import numpy as np
@@ -19,7 +20,8 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from segmentation import due, text_models
+from segmentation import bulk, due, text_models
+from segmentation.alone import only
 from segmentation.features.days import day_number, local_days
 from segmentation.locks import lock_customers
 from segmentation.ml import encoders
@@ -30,8 +32,14 @@ log = structlog.get_logger(__name__)
 AT_ONCE: Final = 200
 # A job gives way after so long, and asks for another.
 SECONDS: Final = 60.0
+# Of texts that one worker reads at a time (segmentation/alone.py).
+ALONE: Final = "texts"
+# A training wants to know what customers wrote, and does not wait longer for it.
+PATIENCE: Final = 600.0
+LOOK_AGAIN: Final = 0.5
 # What is shorter is said by many who mean it.
 REPEATABLE_LETTERS: Final = 20
+READ: Final = ("event_id", "read_at", "text_model_id", "sentiment", "topic", "text_hash", "repeats")
 MOST_REPEATS: Final = 999
 
 
@@ -45,26 +53,65 @@ class Waiting:
 
 def work() -> bool:
     """Read what waits, and fit the models that are lacking; whether there is more to do."""
-    shop = Shop.get()
-    until, looked = time.monotonic() + SECONDS, False
-    try:
-        if text_models.may_be_due(shop):
-            if text_models.fit_due(shop) is not None:
-                return True
-            looked = True
-        while time.monotonic() < until:
-            found = read_some(shop)
-            if found is None:
-                return False
-            if found.early and not looked:
-                if text_models.fit_due(shop) is not None:
+    until = time.monotonic() + SECONDS
+    with only(ALONE) as free:
+        if not free:
+            # Whoever is at it looks again when they are done.
+            return False
+        try:
+            for _step in steps(Shop.get()):
+                if time.monotonic() >= until:
                     return True
-                looked = True
-    except encoders.NoEncoder as error:
-        # Whoever has the encoder reads them; the page says that they wait.
-        log.warning("texts.no_encoder", error=str(error))
-        return False
-    return True
+        except encoders.NoEncoder as error:
+            # Whoever has the encoder reads them; the page says that they wait.
+            log.warning("texts.no_encoder", error=str(error))
+            return False
+    return _has_come()
+
+
+def finish(watch: Callable[[], None], *, seconds: float = PATIENCE) -> None:
+    """Read all that waits, or wait for whoever is at it, for so long at most; watch: called at least once a step."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        with only(ALONE) as free:
+            if free:
+                _read_until(until, watch)
+                return
+        watch()
+        time.sleep(LOOK_AGAIN)
+
+
+def _read_until(until: float, watch: Callable[[], None]) -> None:
+    try:
+        for _step in steps(Shop.get()):
+            watch()
+            if time.monotonic() >= until:
+                return
+    except (encoders.NoEncoder, text_models.ArtifactError) as error:
+        # Whoever waits goes on without these texts.
+        log.warning("texts.left_unread", error=str(error))
+
+
+def steps(shop: Shop) -> Iterator[None]:
+    """All there is to do, a step at a time: a model that is lacking, or AT_ONCE texts. Raises NoEncoder."""
+    looked = text_models.may_be_due(shop)
+    if looked:
+        yield from _models(shop)
+    while (found := read_some(shop)) is not None:
+        yield
+        if found.early and not looked:
+            yield from _models(shop)
+            looked = True
+
+
+def _models(shop: Shop) -> Iterator[None]:
+    while text_models.fit_due(shop) is not None:
+        yield
+
+
+def _has_come() -> bool:
+    """Whether texts came while others were read: who told of them may have found the work taken."""
+    return TextModel.objects.exists() and text_models.said().filter(read_at=None).exists()
 
 
 @dataclass(frozen=True)
@@ -120,7 +167,6 @@ def _read(model: TextModel, rows: Sequence[EventText], texts: dict[int, str]) ->
 
 def _store(rows: Sequence[EventText], texts: dict[int, str]) -> None:
     """Lay the readings down, and see to it that the customers are scored with them."""
-    fields = ["read_at", "text_model", "sentiment", "topic", "text_hash", "repeats"]
     moved = _count_repeats([row for row in rows if len(texts.get(row.pk, "")) >= REPEATABLE_LETTERS])
     owners = {row.event.customer_id for row in rows} | set(moved.values())
     merged = Customer.objects.filter(pk__in=owners).exclude(merged_into=None)
@@ -128,8 +174,10 @@ def _store(rows: Sequence[EventText], texts: dict[int, str]) -> None:
         # Customers before anything of theirs, as all writers do.
         survivors = {key for key in merged.values_list("merged_into", flat=True) if key is not None}
         lock_customers(owners | survivors)
-        EventText.objects.bulk_update(rows, fields, batch_size=200)
-        EventText.objects.bulk_update(moved, ["repeats"], batch_size=200)
+        bulk.update(EventText, READ, map(attrgetter(*READ), rows), keys=["event_id"])
+        bulk.update(
+            EventText, ("event_id", "repeats"), ((row.pk, row.repeats) for row in moved), keys=["event_id"]
+        )
         live = {row.event.customer_id for row in rows if _is_live(row)}
         due.mark_due(live, cause="text")
         due.grow_versions(owners - live)

@@ -24,6 +24,7 @@ from segmentation import (
     rivals,
     searches,
     targets,
+    texts,
     training_frames,
     training_runs,
 )
@@ -118,6 +119,7 @@ def _train(row: TrainingRun, progress: RunProgress) -> dict[str, Any]:
     as_of = row.as_of or shop.scoring_as_of()
     wanted = list(row.targets.filter(is_active=True).select_related("attribute").order_by("slug"))
     training_runs.require_enough_data(wanted, as_of=as_of, shop=shop)
+    texts.finish(lambda: progress.report(0.0, _("Reading what customers wrote")))
     settings = settings_of(row)
     TrainingRun.objects.filter(pk=row.pk).update(device=settings.config.device)
     groups = families(wanted)

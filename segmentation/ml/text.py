@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final, Self
 
 import numpy as np
@@ -47,6 +48,15 @@ class Sample:
         texts = [self.texts[row] for row in rows.tolist()]
         return Sample(texts, self.owners[rows], self.ratings[rows], vectors)
 
+    # Both are asked for several times of one sample, and dear to make.
+    @cached_property
+    def phrases(self) -> list[list[str]]:
+        return [terms.phrases(text) for text in self.texts]
+
+    @cached_property
+    def runs(self) -> list[list[str]]:
+        return [terms.runs(text) for text in self.texts]
+
     @property
     def opinions(self) -> np.ndarray:
         """Rows whose rating says good or bad."""
@@ -80,7 +90,7 @@ class TextModel:
         made = cls._fitted(sample, encoder=encoder, before=before)
         good = int((sample.ratings >= GOOD).sum())
         bad = int((sample.ratings <= BAD).sum())
-        topic = made.topics.of(made._inputs(sample)[0])
+        topic = made.topics.of(made.words.apply(sample.phrases))
         made.about = {
             "texts": len(sample.texts),
             "good": good,
@@ -105,11 +115,10 @@ class TextModel:
     def _fitted(
         cls, sample: Sample, *, encoder: str, before: TextModel | None = None, with_topics: bool = True
     ) -> Self:
-        split, letters = [terms.phrases(text) for text in sample.texts], [terms.runs(t) for t in sample.texts]
-        words = Weights.fit(split, sample.owners, fewest=FEWEST_OWNERS, most=MOST_TERMS)
+        words = Weights.fit(sample.phrases, sample.owners, fewest=FEWEST_OWNERS, most=MOST_TERMS)
         made = cls(
             words=words,
-            letters=Weights.fit(letters, sample.owners, fewest=FEWEST_OWNERS, most=MOST_TERMS),
+            letters=Weights.fit(sample.runs, sample.owners, fewest=FEWEST_OWNERS, most=MOST_TERMS),
             topics=Topics(np.zeros((TOPICS, len(words.idf))), np.full(TOPICS, np.nan)),
             coefficients=np.zeros(0),
             encoder=encoder,
@@ -148,8 +157,8 @@ class TextModel:
 
     def _inputs(self, sample: Sample) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
         """(n, words) and (n, words + letters + vector)."""
-        rows = self.words.apply([terms.phrases(text) for text in sample.texts])
-        parts = [rows, self.letters.apply([terms.runs(text) for text in sample.texts])]
+        rows = self.words.apply(sample.phrases)
+        parts = [rows, self.letters.apply(sample.runs)]
         if self.encoder:
             if sample.vectors is None:
                 raise ArtifactError(f"These texts have no vectors of {self.encoder}, which the model needs.")

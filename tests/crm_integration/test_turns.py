@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.conf import settings as django_settings
 from django.db import connection as database
 from django.utils import timezone
 
@@ -26,6 +22,7 @@ from tests.crm_integration.fixtures import decided, decision
 from tests.crm_integration.pushing.kinds import KINDS
 from tests.crm_integration.vendors.woocommerce import FakeWooCommerce
 from tests.support.patience import wait_until
+from tests.support.processes import worker
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -177,28 +174,6 @@ outbox.deliver_due({key})
 """
 
 
-def _address():
-    settings = database.settings_dict
-    if database.vendor == "sqlite":
-        return f"sqlite:///{settings['NAME']}"
-    password = f":{settings['PASSWORD']}" if settings["PASSWORD"] else ""
-    return f"postgres://{settings['USER']}{password}@{settings['HOST']}:{settings['PORT']}/{settings['NAME']}"
-
-
-@contextmanager
-def worker(code):
-    """A process of its own, killed at the end."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", code],
-        env={**os.environ, "DATABASE_URL": _address(), "TIERWISE_VAR": str(django_settings.VAR_DIR)},
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-
-
 def _killed_at_work(row, fake, is_reached):
     """A worker that has sent the first message and waits for the answer, killed; the message as it left it."""
     with worker(WORKER.format(pair=fake.pair, root=fake.root, key=row.pk)):
@@ -280,7 +255,7 @@ def test_a_number_is_drawn_anew_where_its_mark_was_lost(monkeypatch):
 
 
 def test_a_file_that_is_thrown_away_before_it_is_locked_is_made_anew(monkeypatch, tmp_path):
-    monkeypatch.setattr(presence, "_folder", lambda: tmp_path)
+    monkeypatch.setattr(presence, "folder", lambda: tmp_path)
     (tmp_path / ".nfs0001").touch()
     lock, thrown_away = presence.fcntl.flock, []
 

@@ -11,13 +11,15 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from polars.testing import assert_frame_equal
 
-from segmentation import identities, text_models, texts
+from segmentation import identities, targets, text_models, texts, training, training_runs
+from segmentation.alone import only
 from segmentation.features import context, store
 from segmentation.features.compute import compute
 from segmentation.jobs import Job
 from segmentation.kinds import EventKind
 from segmentation.ml import encoders
 from segmentation.models import Customer, DueCustomer, Event, EventText, TextModel
+from tests.segmentation.learning.conftest import QUICK
 from tests.segmentation.texts.conftest import TODAY, history, read_everything, review
 
 pytestmark = pytest.mark.django_db
@@ -103,6 +105,69 @@ def test_reading_twice_changes_nothing(say, shop):
     before = list(EventText.objects.order_by("pk").values_list(*fields))
     read_everything()
     assert list(EventText.objects.order_by("pk").values_list(*fields)) == before
+
+
+def test_whoever_finds_the_reading_taken_leaves_it_and_who_is_at_it_looks_again(say, shop, monkeypatch):
+    say(*history())
+    with only(texts.ALONE):
+        assert texts.work() is False
+    assert not TextModel.objects.exists()
+    reading = texts.read_some
+
+    def told_meanwhile(shop):
+        found = reading(shop)
+        if found is None and not EventText.objects.filter(event__source_key="late").exists():
+            say(review("late", LIVE, "lovely", customer="Cl"))
+        return found
+
+    monkeypatch.setattr(texts, "read_some", told_meanwhile)
+    assert texts.work() is True
+    assert texts.work() is False
+    assert not EventText.objects.filter(read_at=None).exists()
+
+
+def test_who_needs_what_was_said_reads_it_first_or_waits_for_whoever_is_at_it(say, shop, monkeypatch):
+    say(*history())
+    watched: list[int] = []
+    monkeypatch.setattr(texts, "LOOK_AGAIN", 0.01)
+    with only(texts.ALONE):
+        texts.finish(lambda: watched.append(1), seconds=0.1)
+    assert len(watched) > 1
+    assert not TextModel.objects.exists()
+    texts.finish(lambda: watched.append(1))
+    assert not EventText.objects.filter(read_at=None).exists()
+
+
+def test_a_training_first_reads_what_customers_wrote(say, shop, monkeypatch):
+    say(*history())
+    left: list[int] = []
+    monkeypatch.setattr(training_runs, "require_enough_data", lambda *_args, **_kwargs: None)
+    monkeypatch.setattr(
+        training, "_train_family", lambda *_args, **_kwargs: left.append(_unread()) or {"version": 1}
+    )
+    run = training_runs.request(targets.install(), preset="fast", config=QUICK)
+    assert _unread() == 130
+    training.run(training_runs.claim(run.pk))
+    assert set(left) == {0}
+
+
+def _unread() -> int:
+    return EventText.objects.filter(read_at=None).count()
+
+
+def test_a_reading_that_may_be_stopped_goes_on_where_it_was(say, shop):
+    class Cancelled(Exception):
+        pass
+
+    def stop() -> None:
+        raise Cancelled
+
+    say(*history())
+    with pytest.raises(Cancelled):
+        texts.finish(stop)
+    assert TextModel.objects.count() == 1
+    texts.finish(lambda: None)
+    assert not EventText.objects.filter(read_at=None).exists()
 
 
 def test_later_texts_change_no_reading_and_no_feature_of_an_earlier_day(say, shop):
