@@ -122,11 +122,18 @@ def _asked() -> Stamp:
 
 
 @lru_cache
-def _statement(vendor: str) -> tuple[str, tuple[Any, ...]]:
-    """The query as text: building it takes longer than asking it. vendor: every database has its own."""
+def _statement(vendor: str) -> tuple[str, tuple[Any, ...] | None]:
+    """The query as text: building it takes longer than asking it. vendor: every database has its own.
+
+    PostgreSQL plans a statement with parameters each time it is asked (config/settings.py), which takes four times as
+    long as this one does; without any, its plan is kept for the session.
+    """
     first, *others = (_told(rows) for rows in _made_of())
     sql, values = first.union(*others, all=True).query.sql_with_params()
-    return f"{sql} UNION ALL {_contexts()} UNION ALL {_policies()} UNION ALL {_exceptions()}", values
+    sql = f"{sql} UNION ALL {_contexts()} UNION ALL {_policies()} UNION ALL {_exceptions()}"
+    if vendor != "postgresql":
+        return sql, values
+    return connection.ops.compose_sql(sql, values), None
 
 
 def _contexts() -> str:

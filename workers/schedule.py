@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from segmentation.jobs import Job
 
-SWEEP_SECONDS = 10.0
+SWEEP_SECONDS = 5.0
 NIGHTLY_CHECK_SECONDS = 600.0
 PRUNE_SECONDS = 3600.0
 
