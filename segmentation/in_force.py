@@ -133,7 +133,8 @@ def _statement(vendor: str) -> tuple[str, tuple[Any, ...] | None]:
     sql = f"{sql} UNION ALL {_contexts()} UNION ALL {_policies()} UNION ALL {_exceptions()}"
     if vendor != "postgresql":
         return sql, values
-    return connection.ops.compose_sql(sql, values), None
+    operations: Any = connection.ops
+    return operations.compose_sql(sql, values), None
 
 
 def _contexts() -> str:
