@@ -22,7 +22,7 @@ from segmentation import pgcopy
 from segmentation.lookups import values_in as values_in
 
 # Below this many rows PostgreSQL gets arrays in one statement; above it a COPY into a temporary table is quicker.
-COPY_FROM: Final = 300
+COPY_FROM: Final = 1000
 _PLAIN = (
     models.IntegerField,
     models.FloatField,

@@ -214,8 +214,7 @@ def _adjust_counts(report: MembershipReport, by_slug: Mapping[str, int]) -> None
     table = connection.ops.quote_name(Segment._meta.db_table)
     counted = f"UPDATE {table} SET member_count = member_count + %s WHERE id = %s AND member_count >= %s"  # noqa: S608
     with connection.cursor() as cursor:
-        for key, more in sorted(changes.items()):
-            cursor.execute(counted, [more, key, -more])
+        cursor.executemany(counted, [(more, key, -more) for key, more in sorted(changes.items())])
 
 
 def _empty(segment: Segment, on_decided: OnDecided | None) -> None:

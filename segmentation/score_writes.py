@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from segmentation import bulk, packed, targets
-from segmentation.models import Customer, ModelVersion, Score, ScoreHistory, Shop, Target
+from segmentation.models import ModelVersion, Score, ScoreHistory, Shop, Target
 from segmentation.serving import NO_MODEL, NOT_PROFILED, Answers
 from segmentation.stages import stage
 
@@ -75,15 +75,17 @@ def headlines(
     )
 
 
-def note_new_tiers(stored: pl.DataFrame, headlines: pl.DataFrame, *, at: datetime) -> pl.Series:
-    """Ids of customers whose tier is another than before; `at` is kept with those who had been scored before.
+def with_tier_times(headlines: pl.DataFrame, stored: pl.DataFrame, *, at: datetime) -> pl.DataFrame:
+    """The headlines with `tier_changed_at`: `at` where the tier is another than at the scoring before, else as it was.
 
-    stored: id, tier and scored_as_of from before this scoring. headlines: their rows in the same order.
+    stored: tier, scored_as_of and tier_changed_at from before this scoring, in the order of the headlines.
     """
     differs = headlines["tier"] != stored["tier"]
-    moved = stored.filter(differs & stored["scored_as_of"].is_not_null())["id"]
-    bulk.update(Customer, ("id", "tier_changed_at"), [(key, at) for key in moved])
-    return stored["id"].filter(differs)
+    times = stored["tier_changed_at"]
+    if differs.any():
+        is_new = differs & stored["scored_as_of"].is_not_null()
+        times = pl.select(pl.when(is_new).then(pl.lit(at, times.dtype)).otherwise(times)).to_series()
+    return headlines.with_columns(times.alias("tier_changed_at"))
 
 
 def abstain_reasons(answers: Sequence[Answers], count: int) -> list[str]:

@@ -74,6 +74,7 @@ STORED = (
     Field("current_offer_id", "int8", nullable=True),
     Field("priority", "int2"),
     Field("time_zone", "text"),
+    Field("tier_changed_at", "timestamptz", nullable=True),
 )
 
 
@@ -249,6 +250,7 @@ def _write(computed: Computed, *, cause: int, on_decided: OnDecided | None) -> S
         frame = frame.with_columns(pl.col("input_version") + 1)
     keys = pl.DataFrame([frame["customer_id"], frame["input_version"]])
     headlines = score_writes.headlines(kept.facts, keys, kept.answers, as_of=pinned.as_of, shop=pinned.shop)
+    headlines = score_writes.with_tier_times(headlines, stored, at=timezone.now())
     store.write_features(
         kept.features,
         as_of=pinned.as_of,
@@ -259,9 +261,10 @@ def _write(computed: Computed, *, cause: int, on_decided: OnDecided | None) -> S
     moved = memberships.publish(frame, cause=_membership_cause(cause)).customer_ids
     people = decisions.people(stored)
     decided = decisions.decide(frame, as_of=pinned.as_of, cause=cause, headlines=headlines, people=people)
-    regraded = score_writes.note_new_tiers(stored, headlines, at=timezone.now())
-    if on_decided is not None and (news := _news(moved | set(regraded), decided.ids())):
-        on_decided(news)
+    if on_decided is not None:
+        regraded = stored["id"].filter(headlines["tier"] != stored["tier"])
+        if news := _news(moved | set(regraded), decided.ids()):
+            on_decided(news)
     abstained = int((headlines["abstain_reason"] != "").sum())
     return ScoredReport(tuple(ids), tuple(stale), len(decided), abstained)
 

@@ -195,9 +195,11 @@ def test_another_tier_or_segment_is_news_although_nothing_new_is_decided(champio
     scoring.score_customers(some, scoring.pin(), cause=BATCH, on_decided=news.extend)
     assert news == [News(regraded), News(entered), News(left)]
     # A first tier is none that changed: the first decision tells of it.
-    assert list(Customer.objects.exclude(tier_changed_at=None).values_list("pk", flat=True)) == [regraded]
+    changed = list(Customer.objects.exclude(tier_changed_at=None).values_list("pk", "tier_changed_at"))
+    assert [key for key, _at in changed] == [regraded]
     news.clear()
     scoring.score_customers(some, scoring.pin(), cause=BATCH, on_decided=news.extend)
+    assert list(Customer.objects.exclude(tier_changed_at=None).values_list("pk", "tier_changed_at")) == changed
     assert news == []
 
 
