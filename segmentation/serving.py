@@ -146,7 +146,7 @@ def _predict(
 ) -> Mapping[str, TargetPrediction]:
     made = predictor(version)
     events = newest(made.events_read).take(rows) if newest is not None and made.events_read else None
-    chosen = features[rows]
+    chosen = features if len(rows) == features.height else features[rows]
     ids = chosen["customer_id"].to_numpy()
     cutoffs = np.zeros(len(ids), dtype="datetime64[D]")
     return made.predict(Frame(ids=ids, cutoffs=cutoffs, x=chosen.drop("customer_id"), events=events))
