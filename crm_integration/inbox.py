@@ -25,7 +25,7 @@ from crm_integration.http import DeliveryError
 from crm_integration.models import Connection, InboundMessage
 from crm_integration.models.connections import SECRETS
 from crm_integration.signatures import Reason
-from segmentation import leases
+from segmentation import leases, outages
 from segmentation.jobs import Job, enqueue, enqueue_due
 from segmentation.models import AuditEntry, LeaseState
 
@@ -35,7 +35,7 @@ RETRY_AFTER = tuple(timedelta(seconds=seconds) for seconds in (2, 15, 60, 600, 3
 MAX_ATTEMPTS = len(RETRY_AFTER) + 1
 JITTER = 0.2
 # A row this late has probably lost its nudge; fresher ones still have one on its way.
-LATE = timedelta(seconds=10)
+LATE = timedelta(seconds=5)
 TRACE_KEPT = 6
 LONGEST_WAIT = timedelta(hours=24)
 # So many messages are claimed at once, and those that only tell what has happened are stored together. Twice as many would
@@ -247,6 +247,9 @@ def _attempt(message: InboundMessage) -> bool:
     except Exception as error:
         # Whatever one message does must neither stop the worker nor be lost: it waits, then is parked in sight.
         log.exception("inbound.failed", message_id=message.pk)
+        if outages.is_lost(error):
+            leases.try_later(message, error, after=RETRY_AFTER[0])
+            return True
         _try_later(
             message, _("Unexpected error: %(error)s.") % {"error": type(error).__name__}, trace=_trace(error)
         )

@@ -19,7 +19,7 @@ from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
-from segmentation import bulk
+from segmentation import bulk, outages
 from segmentation.models.leased import Leased, LeaseState
 
 log = structlog.get_logger(__name__)
@@ -263,12 +263,21 @@ def finish_together(rows: Sequence[Row], **changes: Any) -> None:
 
 def release(rows: Sequence[Leased]) -> None:
     """Give rows of one model back untried: their turn did not come."""
+    _give_back(rows, attempts=F("attempts") - 1)
+
+
+def retry_together(rows: Sequence[Leased], *, after: timedelta, error: str) -> None:
+    """As `retry` for rows of one model; those whose claim is gone are left alone."""
+    _give_back(rows, run_after=Now() + after, error=error[:ERROR_LENGTH])
+
+
+def _give_back(rows: Sequence[Leased], **changes: Any) -> None:
     if not rows:
         return
     model: Any = type(rows[0])
     with transaction.atomic():
         model._default_manager.filter(pk__in=[row.pk for row in guarded(rows)]).update(
-            state=LeaseState.QUEUED, lease_until=None, attempts=F("attempts") - 1
+            state=LeaseState.QUEUED, lease_until=None, **changes
         )
 
 
@@ -332,6 +341,17 @@ def fail_or_retry(row: Leased, error: str, *, after: timedelta, max_attempts: in
         retry(row, after=after * row.attempts, error=error)
 
 
+def try_later(row: Leased, error: Exception, *, after: timedelta, max_attempts: int = MAX_ATTEMPTS) -> None:
+    """As `fail_or_retry` for what was raised; a database that was gone is asked again soon, and for longer."""
+    told = f"{type(error).__name__}: {error}"
+    if not outages.is_lost(error):
+        fail_or_retry(row, told, after=after, max_attempts=max_attempts)
+    elif row.attempts >= outages.ATTEMPTS:
+        fail(row, told)
+    else:
+        retry(row, after=outages.pause(row.attempts), error=told)
+
+
 @contextmanager
 def worked(row: Leased, *, after: timedelta) -> Iterator[None]:
     """The work on a claimed row: its claim is kept meanwhile, and whatever ends the work early ends visibly.
@@ -348,7 +368,7 @@ def worked(row: Leased, *, after: timedelta) -> Iterator[None]:
     except Exception as error:
         log.exception("work.failed", model=type(row).__name__, row=row.pk)
         with suppress(LeaseLost):
-            fail_or_retry(row, f"{type(error).__name__}: {error}", after=after)
+            try_later(row, error, after=after)
 
 
 def _end(row: Leased, **changes: Any) -> None:

@@ -29,6 +29,7 @@ from segmentation import (
     leases,
     lookups,
     order_facts,
+    outages,
     overrides,
     rule_columns,
     score_writes,
@@ -308,9 +309,12 @@ def _score_together(rows: Sequence[DueCustomer], pinned: Pinned, on_decided: OnD
     with leases.kept(rows):
         try:
             _score_due(rows, pinned, on_decided)
-        except Exception:
-            # One customer that cannot be scored must not hold up the others: take them one at a time.
+        except Exception as error:
             log.exception("scoring.due_failed", customers=len(rows))
+            if outages.is_lost(error):
+                leases.retry_together(rows, after=outages.PAUSE, error=type(error).__name__)
+                return
+            # One customer that cannot be scored must not hold up the others: take them one at a time.
             for row in rows:
                 _score_one(row, pinned, on_decided)
 
@@ -321,7 +325,7 @@ def _score_one(row: DueCustomer, pinned: Pinned, on_decided: OnDecided | None) -
     except Exception as error:
         log.exception("scoring.customer_failed", customer=row.customer_id)
         try:
-            leases.fail_or_retry(row, f"{type(error).__name__}: {error}", after=RETRY_AFTER)
+            leases.try_later(row, error, after=RETRY_AFTER)
         except leases.LeaseLost:
             log.info("scoring.due_lost", customer=row.customer_id)
 

@@ -104,7 +104,7 @@ def run_shard(shard: ScoringShard, *, on_decided: OnDecided | None = None) -> No
         log.warning("scoring.shard_lost", shard=shard.pk)
     except Exception as error:
         log.exception("scoring.shard_failed", shard=shard.pk)
-        _failed(shard, f"{type(error).__name__}: {error}")
+        _failed(shard, error)
     _end_if_last(shard.run_id)
 
 
@@ -316,9 +316,9 @@ def _pinned(shard: ScoringShard) -> Pinned:
     return pin(run.as_of, context=run.context, pins=run.pinned_versions)
 
 
-def _failed(shard: ScoringShard, error: str) -> None:
+def _failed(shard: ScoringShard, error: Exception) -> None:
     try:
-        leases.fail_or_retry(shard, error, after=RETRY_AFTER)
+        leases.try_later(shard, error, after=RETRY_AFTER)
     except leases.LeaseLost:
         log.warning("scoring.shard_lost", shard=shard.pk)
 

@@ -199,7 +199,9 @@ def test_another_tier_or_segment_is_news_although_nothing_new_is_decided(champio
     assert [key for key, _at in changed] == [regraded]
     news.clear()
     scoring.score_customers(some, scoring.pin(), cause=BATCH, on_decided=news.extend)
-    assert list(Customer.objects.exclude(tier_changed_at=None).values_list("pk", "tier_changed_at")) == changed
+    assert (
+        list(Customer.objects.exclude(tier_changed_at=None).values_list("pk", "tier_changed_at")) == changed
+    )
     assert news == []
 
 
