@@ -341,11 +341,14 @@ def fail_or_retry(row: Leased, error: str, *, after: timedelta, max_attempts: in
         retry(row, after=after * row.attempts, error=error)
 
 
-def try_later(row: Leased, error: Exception, *, after: timedelta, max_attempts: int = MAX_ATTEMPTS) -> None:
-    """As `fail_or_retry` for what was raised; a database that was gone is asked again soon, and for longer."""
-    told = f"{type(error).__name__}: {error}"
+def try_later(row: Leased, error: Exception, *, after: timedelta, told: str = "") -> None:
+    """As `fail_or_retry` for what was raised; a database that was gone is asked again soon, and more often.
+
+    told: for staff, in place of the error's type and text.
+    """
+    told = told or f"{type(error).__name__}: {error}"
     if not outages.is_lost(error):
-        fail_or_retry(row, told, after=after, max_attempts=max_attempts)
+        fail_or_retry(row, told, after=after)
     elif row.attempts >= outages.ATTEMPTS:
         fail(row, told)
     else:

@@ -173,7 +173,7 @@ def _ended(journal: _Journal, *, is_job: bool) -> Iterator[None]:
         raise
     except (OperationalError, InterfaceError) as error:
         if is_job:
-            leases.try_later(journal.row, error, after=RETRY_AFTER)
+            leases.try_later(journal.row, error, after=RETRY_AFTER, told=str(error))
         else:
             leases.fail(journal.row, str(error), **journal.counts())
         raise
