@@ -342,17 +342,18 @@ def fail_or_retry(row: Leased, error: str, *, after: timedelta, max_attempts: in
 
 
 def try_later(row: Leased, error: Exception, *, after: timedelta, told: str = "") -> None:
-    """As `fail_or_retry` for what was raised; a database that was gone is asked again soon, and more often.
+    """As `fail_or_retry` for what was raised. Where the database was gone, the row is tried again soon and the attempt
+    does not count, beyond the first, which keeps it apart from rows that nobody tried; until it was claimed too often.
 
     told: for staff, in place of the error's type and text.
     """
     told = told or f"{type(error).__name__}: {error}"
     if not outages.is_lost(error):
         fail_or_retry(row, told, after=after)
-    elif row.attempts >= outages.ATTEMPTS:
+    elif row.fence >= outages.CLAIMS:
         fail(row, told)
     else:
-        retry(row, after=outages.pause(row.attempts), error=told)
+        retry(row, after=outages.pause(row.fence), error=told, attempts=max(row.attempts - 1, 1))
 
 
 @contextmanager

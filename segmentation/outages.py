@@ -8,10 +8,11 @@ from typing import Final
 import psycopg
 from django.db import InterfaceError, OperationalError, connection
 
-# The wait before the next attempt, times the attempts so far up to a limit; about ten minutes of them.
+# The wait before the next attempt, times the claims so far up to a limit. Ten minutes of a database that comes and goes,
+# or that goes down each time somebody works on the same row.
 PAUSE: Final = timedelta(seconds=2)
 LONGEST_PAUSE: Final = timedelta(seconds=10)
-ATTEMPTS: Final = 60
+CLAIMS: Final = 60
 # SQLSTATE classes of a connection that failed and of a server that ends, ended or starts
 # (https://www.postgresql.org/docs/current/errcodes-appendix.html). The driver's own errors have none.
 _LOST: Final = ("08", "57P")
@@ -31,6 +32,6 @@ def is_lost(error: BaseException) -> bool:
     return True
 
 
-def pause(attempts: int) -> timedelta:
-    """Before the next attempt."""
-    return min(PAUSE * max(attempts, 1), LONGEST_PAUSE)
+def pause(claims: int) -> timedelta:
+    """Before the next attempt at what was claimed so often."""
+    return min(PAUSE * claims, LONGEST_PAUSE)
