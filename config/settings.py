@@ -181,7 +181,7 @@ SPECTACULAR_SETTINGS = {
         "JobStateEnum": "segmentation.models.leased.LeaseState",
         "ClassificationStateEnum": "segmentation.models.scoring.ScoringRun.State",
         "ConsentAnswerEnum": "segmentation.models.customers.Consent.Status",
-        "PrivacyKindEnum": "segmentation.models.privacy.PrivacyRequest.Kind",
+        "PrivacyKindEnum": "crm_integration.api.serializers.privacy.KINDS",
         "ImportKindEnum": "segmentation.models.events.ImportRun.Kind",
     },
     "POSTPROCESSING_HOOKS": [

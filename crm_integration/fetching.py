@@ -52,6 +52,13 @@ class Api:
     def post(self, path: str, content: Any) -> Answer | None:
         return self._ask("POST", f"{self.root}{path}", orjson.dumps(content))
 
+    def get_list(self, path: str, **query: object) -> Answer:
+        """The answer of a list of records, which is there even while it is empty. Raises DeliveryError."""
+        return self._there(path, self.get(path, **query))
+
+    def post_list(self, path: str, content: Any) -> Answer:
+        return self._there(path, self.post(path, content))
+
     def write(self, path: str, content: Any, *, method: str = "POST") -> Answer:
         """The answer to a write, also where it says no to what was written (4xx): the caller knows whose that is.
 
@@ -60,6 +67,18 @@ class Api:
         answer = self._patiently(method, f"{self.root}{path}", orjson.dumps(content), WRITING)
         if answer.status in NOT_ALLOWED or answer.status == TOO_MANY or not 200 <= answer.status < 500:
             self._checked(answer)
+        return answer
+
+    def _there(self, path: str, answer: Answer | None) -> Answer:
+        if answer is None:
+            raise DeliveryError(
+                _(
+                    "There is no list of records at %(address)s. Check the address of the CRM on the connection's "
+                    "page, and that its API is switched on."
+                )
+                % {"address": f"{self.root}{path}"},
+                permanent=True,
+            )
         return answer
 
     def _ask(self, method: str, url: str, body: bytes | None) -> Answer | None:

@@ -2,14 +2,16 @@
 
 A request to erase a person or to say what is held about them starts by itself, as the privacy service's request with
 its due date; adapters take only signed bodies of that shape for one. That a record was deleted, or a whole shop is to
-be erased, becomes an alert that staff answer, and an audit entry with ids alone.
+be erased (shop_erasures.py), becomes an alert that staff answer, and an audit entry with ids alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from django.conf import settings
 from django.db.models.functions import Now
+from django.urls import reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
@@ -29,7 +31,7 @@ SENTENCES: dict[PrivacyKind, Promise] = {
         "Customer %(customer)s was deleted in “%(connection)s”. Erase them here too if they asked for it."
     ),
     PrivacyKind.ERASE_SHOP: _(
-        "“%(connection)s” asks to erase everything that came from this shop. Answer within 30 days."
+        "“%(connection)s” asks to erase everything that came from this shop. Answer within 30 days: %(address)s"
     ),
 }
 NOT_URGENT = frozenset({PrivacyKind.DELETED})
@@ -63,13 +65,19 @@ def _customer(request: PrivacyRequest, namespace: str) -> Customer | None:
     return found
 
 
+def alert_key(kind: PrivacyKind, connection: Connection, customer: Customer | None = None) -> str:
+    return f"privacy-{kind}-{connection.pk}-{customer.pk if customer else 'all'}"
+
+
 def _tell(request: PrivacyRequest, connection: Connection, customer: Customer | None) -> None:
-    key = f"privacy-{request.kind}-{connection.pk}-{customer.pk if customer else 'all'}"
+    key = alert_key(request.kind, connection, customer)
     if Alert.objects.filter(key=key, resolved_at=None).exists():
         return
     sentence = str(SENTENCES[request.kind]) % {
         "connection": connection.name,
         "customer": customer.reference if customer else "",
+        "address": settings.SITE_URL.rstrip("/")
+        + reverse("admin:crm_integration_connection_erase", args=[connection.pk]),
     }
     urgent = request.kind not in NOT_URGENT
     alerts.raise_once(key, sentence, severity=Alert.Severity.ERROR if urgent else Alert.Severity.WARNING)

@@ -55,8 +55,7 @@ def pages(api: fetching.Api, *, since: datetime, until: datetime, cursor: Cursor
     at: Cursor | None = cursor or _start(KINDS[0], since)
     while at is not None:
         kind = at["kind"]
-        answer = api.get(f"/{kind}", **_query(at, until))
-        rows = fetching.rows(fetching.content(answer), "list") if answer is not None else []
+        rows = fetching.rows(fetching.content(api.get_list(f"/{kind}", **_query(at, until))), "list")
         entries = [(number, Fields(row, f"{kind}[{number}]")) for number, row in enumerate(rows)]
         at = _after(at, rows, since)
         yield Page(collect(kind, entries, records.READERS[kind]), at)

@@ -39,14 +39,12 @@ def read_back(api: fetching.Api, references: Sequence[str], *, names: Names) -> 
         "where[0][attribute]": "id",
         "where[0][value][]": list(references),
     }
-    answer = api.get("/Contact", **wanted)
-    rows = fetching.rows(fetching.content(answer), "list") if answer is not None else []
+    rows = fetching.rows(fetching.content(api.get_list("/Contact", **wanted)), "list")
     return {str(row.get("id")): _values(row, names) for row in rows}
 
 
 def probe(api: fetching.Api) -> None:
-    answer = api.get("/Contact", select="id", maxSize=1)
-    fetching.rows(fetching.content(answer) if answer is not None else None, "list")
+    fetching.rows(fetching.content(api.get_list("/Contact", select="id", maxSize=1)), "list")
 
 
 def shown(record: Mapping[str, Any]) -> dict[str, str]:

@@ -159,8 +159,7 @@ class HubSpotAdapter(Adapter):
         at: Cursor | None = cursor or {"kind": "contacts", "since": start, "after": 0}
         while at is not None:
             kind = at["kind"]
-            answer = api.post(f"/crm/v3/objects/{kind}/search", _search(at, until))
-            content = fetching.content(answer) if answer is not None else {"results": []}
+            content = fetching.content(api.post_list(f"/crm/v3/objects/{kind}/search", _search(at, until)))
             rows = fetching.rows(content, "results")
             keys = {str(row.get("id")): item for item, row in enumerate(rows)}
             parsed = _read_records(api, kind, rows, keys, kind)

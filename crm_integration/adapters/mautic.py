@@ -125,8 +125,8 @@ class MauticAdapter(Adapter):
         at: Cursor | None = cursor or {"by": "dateModified", "start": 0}
         while at is not None:
             order = {"orderBy": PASSES[at["by"]], "orderByDir": "desc"}
-            answer = api.get("/api/contacts", limit=PAGE_SIZE, start=at["start"], **order)
-            rows = fetching.rows(fetching.content(answer), "contacts") if answer is not None else []
+            answer = api.get_list("/api/contacts", limit=PAGE_SIZE, start=at["start"], **order)
+            rows = fetching.rows(fetching.content(answer), "contacts")
             fresh = [row for row in rows if _is_within(row, at["by"], since, until)]
             at = _after(at, rows, since)
             entries = [(number, Fields(row, f"contacts[{number}]")) for number, row in enumerate(fresh)]

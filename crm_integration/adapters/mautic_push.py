@@ -55,8 +55,7 @@ def read_back(api: fetching.Api, references: Sequence[str], *, names: Names) -> 
 
 
 def probe(api: fetching.Api) -> None:
-    answer = api.get("/api/contacts", limit=1, minimal=1)
-    fetching.rows(fetching.content(answer) if answer is not None else None, "contacts")
+    fetching.rows(fetching.content(api.get_list("/api/contacts", limit=1, minimal=1)), "contacts")
 
 
 def shown(contact: Mapping[str, Any]) -> dict[str, str]:

@@ -136,12 +136,12 @@ class ShopifyAdapter(Adapter):
         at: Cursor | None = cursor or {"kind": "customers", "page_info": ""}
         while at is not None:
             kind = at["kind"]
-            answer = api.get(f"/{kind}.json", **_query(kind, at["page_info"], since, until))
-            rows = fetching.rows(fetching.content(answer), kind) if answer is not None else []
+            answer = api.get_list(f"/{kind}.json", **_query(kind, at["page_info"], since, until))
+            rows = fetching.rows(fetching.content(answer), kind)
             at = _after(kind, answer)
             entries = [(number, Fields(row, f"{kind}[{number}]")) for number, row in enumerate(rows)]
             yield Page(collect(kind, entries, READERS[kind]), at)
-            if answer is not None and _is_busy(answer):
+            if _is_busy(answer):
                 api.sleep(1)
 
     def push(self, connection: Connection, writes: Sequence[Write], *, names: Names) -> Outcomes:
@@ -175,10 +175,9 @@ def _query(kind: str, page_info: str, since: datetime, until: datetime) -> dict[
     return {"limit": PAGE_SIZE, **status, **changed}
 
 
-def _after(kind: str, answer: Answer | None) -> Cursor | None:
+def _after(kind: str, answer: Answer) -> Cursor | None:
     """Only the page's name is taken from the link: our token goes nowhere but to the shop's own domain."""
-    link = answer.headers.get("link", "") if answer is not None else ""
-    found = re.search(r'[?&]page_info=([^&>]+)[^>]*>;\s*rel="next"', link)
+    found = re.search(r'[?&]page_info=([^&>]+)[^>]*>;\s*rel="next"', answer.headers.get("link", ""))
     if found:
         return {"kind": kind, "page_info": found[1]}
     return {"kind": "orders", "page_info": ""} if kind == "customers" else None

@@ -125,8 +125,7 @@ class StripeAdapter(Adapter):
                 "types[]": list(records.TOPICS),
                 **times,
             }
-            answer = api.get("/v1/events", **asked)
-            content = fetching.content(answer) if answer is not None else {"data": []}
+            content = fetching.content(api.get_list("/v1/events", **asked))
             rows = fetching.rows(content, "data")
             more = bool(rows) and Fields(content).flag("has_more")
             at = {"after": str(rows[-1].get("id"))} if more else None

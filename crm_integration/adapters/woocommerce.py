@@ -126,8 +126,8 @@ class WooCommerceAdapter(Adapter):
         at: Cursor | None = cursor or {"kind": "customers", "since": since.isoformat(), "page": 1}
         while at is not None:
             kind, page = at["kind"], at["page"]
-            answer = api.get(f"/{kind}", per_page=PAGE_SIZE, page=page, **_query(kind, at, until))
-            rows = fetching.rows(fetching.content(answer)) if answer is not None else []
+            answer = api.get_list(f"/{kind}", per_page=PAGE_SIZE, page=page, **_query(kind, at, until))
+            rows = fetching.rows(fetching.content(answer))
             at = _after(at, rows, since)
             entries = [(number, Fields(row, f"{kind}[{number}]")) for number, row in enumerate(rows)]
             yield Page(collect(kind, entries, READERS[kind]), at)

@@ -35,17 +35,15 @@ def read_back(api: fetching.Api, references: Sequence[str], *, names: Names) -> 
     held = {}
     for start in range(0, len(references), BATCH):
         asked = ",".join(references[start : start + BATCH])
-        answer = api.get("/customers", include=asked, per_page=BATCH, role="all")
-        rows = fetching.rows(fetching.content(answer)) if answer is not None else []
-        for row in rows:
+        answer = api.get_list("/customers", include=asked, per_page=BATCH, role="all")
+        for row in fetching.rows(fetching.content(answer)):
             told = shown(row)
             held[str(row.get("id"))] = Values({name: told.get(name, "") for name in names.all_fields})
     return held
 
 
 def probe(api: fetching.Api) -> None:
-    answer = api.get("/customers", per_page=1, role="all")
-    fetching.rows(fetching.content(answer) if answer is not None else None)
+    fetching.rows(fetching.content(api.get_list("/customers", per_page=1, role="all")))
 
 
 def shown(row: Mapping[str, Any]) -> dict[str, str]:

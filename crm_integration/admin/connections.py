@@ -13,11 +13,12 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _t
 from django.utils.translation import gettext_lazy as _
 
-from crm_integration import connections, outbox, signatures
+from crm_integration import connections, outbox, shop_erasures, signatures
 from crm_integration.adapters import registry
 from crm_integration.adapters.base import Adapter
 from crm_integration.admin import drift_panel, health, push_form, queue_page, traffic
 from crm_integration.admin.connect_form import secret_rule
+from crm_integration.admin.erase_page import ErasePage
 from crm_integration.admin.forms import PREFIX, ConnectionForm, field_name, form_for
 from crm_integration.admin.scheme_page import SchemePage
 from crm_integration.admin.setup_pages import SetupPages
@@ -32,7 +33,7 @@ DOOR_NAMES = {Door.INBOUND: _("signing secret"), Door.OUTBOUND: _("delivery secr
 
 
 @admin.register(Connection)
-class ConnectionAdmin(drift_panel.DriftButtons, SetupPages, SchemePage, ShownAdmin):
+class ConnectionAdmin(drift_panel.DriftButtons, ErasePage, SetupPages, SchemePage, ShownAdmin):
     form = ConnectionForm
     list_display = ("name", "kind", "health_badge", "accepts_inbound", "sends_outbound", "last_received")
     search_fields = ("name", "slug")
@@ -55,6 +56,7 @@ class ConnectionAdmin(drift_panel.DriftButtons, SetupPages, SchemePage, ShownAdm
             ("<int:pk>/secret/<slug:door>/drop/", self.drop_secret_view, "drop_secret"),
             ("<int:pk>/test/", self.test_view, "test"),
             *self.drift_urls(),
+            *self.erase_urls(),
             *self.setup_urls(),
             *self.scheme_urls(),
         ]
@@ -121,6 +123,7 @@ class ConnectionAdmin(drift_panel.DriftButtons, SetupPages, SchemePage, ShownAdm
                 "queue": queue_page.of(connection),
                 "drift": drift_panel.of(connection),
                 "traffic": traffic.of(connection),
+                "asks_to_erase": shop_erasures.asked(connection).filter(resolved_at=None).exists(),
             }
             if connection is not None
             else {}

@@ -41,14 +41,16 @@ class EraseForm(forms.Form):
         help_text=_("Such as “asked by e-mail on 3 May”. It is kept: name nobody."),
     )
 
-    def __init__(self, *args: Any, customer: Customer, **kwargs: Any) -> None:
+    wrong = _("This is not the number of this customer.")
+
+    def __init__(self, *args: Any, expected: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.customer = customer
+        self.expected = expected
 
     def clean_reference(self) -> str:
         given: str = self.cleaned_data["reference"]
-        if given.strip() != self.customer.reference:
-            raise forms.ValidationError(_("This is not the number of this customer."))
+        if given.strip() != self.expected:
+            raise forms.ValidationError(self.wrong)
         return given
 
 
@@ -66,7 +68,7 @@ class PrivacyDoors:
         requires(request, "segmentation.view_customer")
         requires(request, ERASE)
         customer = get_object_or_404(Customer, pk=pk)
-        form = EraseForm(request.POST or None, customer=customer)
+        form = EraseForm(request.POST or None, expected=customer.reference)
         if request.method == "POST" and form.is_valid():
             row = privacy.request_for(
                 customer,
@@ -76,7 +78,7 @@ class PrivacyDoors:
                 reason=form.cleaned_data["reason"],
             )
             messages.info(request, _t("The person will be erased within minutes."))
-            return _to_page(row)
+            return to_page(row)
         return self.page(
             request,
             "tierwise/erase_customer.html",
@@ -92,10 +94,10 @@ class PrivacyDoors:
         requires(request, "segmentation.view_customer")
         customer = get_object_or_404(Customer, pk=pk)
         row = privacy.request_for(customer, privacy.Kind.EXPORT, source=DOOR, requested_by=request.user)
-        return _to_page(row)
+        return to_page(row)
 
 
-def _to_page(row: PrivacyRequest) -> HttpResponseRedirect:
+def to_page(row: PrivacyRequest) -> HttpResponseRedirect:
     return HttpResponseRedirect(reverse("admin:segmentation_privacyrequest_change", args=[row.pk]))
 
 
@@ -182,4 +184,4 @@ class PrivacyRequestAdmin(WorkAdmin):
 
 
 def _permission(row: PrivacyRequest) -> str:
-    return ERASE if row.kind == PrivacyRequest.Kind.ERASE else EXPORT
+    return EXPORT if row.kind == PrivacyRequest.Kind.EXPORT else ERASE

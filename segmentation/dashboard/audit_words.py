@@ -66,6 +66,7 @@ ACTIONS: dict[str, words.Text] = {
     "customer.split": _("Customers split"),
     "privacy.export": _("Asked for what is held about a person"),
     "privacy.erase": _("Asked to erase a person"),
+    "privacy.erase_from": _("Asked to erase everybody who is known by one source alone"),
     "privacy.answered": _("Held data compiled for a person"),
     "privacy.downloaded": _("Held data downloaded"),
     "privacy.erased": _("Person erased"),

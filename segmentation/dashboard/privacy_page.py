@@ -50,12 +50,14 @@ def facts(row: PrivacyRequest) -> list[Fact]:
         (_("Asked by"), str(row.requested_by or words.NOTHING)),
         (_("Reason"), row.reason or words.NOTHING),
         (_("To be answered by"), str(words.moment(row.due_at))),
-        (_("Customer ids"), ", ".join(map(str, row.customers)) or _("nobody who is known here")),
     ]
+    if row.kind != PrivacyRequest.Kind.ERASE_FROM:
+        ids = ", ".join(map(str, row.customers)) or _("nobody who is known here")
+        found.append((_("Customer ids"), ids))
     if row.is_held is not None:
         found.append((_("Held"), _("something was held") if row.is_held else _("nothing was held")))
     found += [(name, words.number(count)) for name, count in row.counts.items()]
-    if row.kind == PrivacyRequest.Kind.ERASE and row.retrain_by is not None:
+    if row.retrain_by is not None:
         found += _learned(row)
     return found
 

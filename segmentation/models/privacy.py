@@ -30,6 +30,7 @@ class PrivacyRequest(Leased):
     class Kind(models.TextChoices):
         EXPORT = "export", _("What is held about a person")
         ERASE = "erase", _("Erase a person")
+        ERASE_FROM = "erase_from", _("Erase everybody who is known by one source alone")
 
     kind = models.CharField(_("request"), max_length=10, choices=Kind)
     source = models.CharField(_("came through"), max_length=64)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gzip
-from collections import Counter
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from time import monotonic
 from typing import Any
 
 import orjson
@@ -20,7 +21,7 @@ from django.utils.translation import gettext as _
 from segmentation import alerts, crypto, leases, reasons, tombstones
 from segmentation.jobs import Job, enqueue
 from segmentation.models import AuditEntry, Customer, LeaseState, PrivacyRequest, Shop
-from segmentation.privacy import erasing, exporting, versions
+from segmentation.privacy import erasing, exporting, sources, versions
 from segmentation.privacy.rows import Grown
 from segmentation.privacy.subjects import Asked, Subject, cluster, gather, of_customers, people_of
 
@@ -30,6 +31,8 @@ MAX_ATTEMPTS = 10
 RETRY_AFTER = timedelta(seconds=30)
 # People are merged and split by hand: more rounds than this are no coincidence.
 MOST_ROUNDS = 5
+# A worker that erases everybody of a source lets others have their turn after this.
+WORK_SECONDS = 240.0
 # As long as the request may take to be answered.
 RESULT_DAYS = 30
 OVERDUE = "privacy.overdue"
@@ -68,6 +71,17 @@ def request_for(
     return _take(kind, asked, source=source, requested_by=requested_by, reason=reason)
 
 
+def request_from(
+    namespace: str, slug: str, *, source: str, requested_by: Any = None, reason: str = ""
+) -> PrivacyRequest:
+    """Take a request to erase everybody who is known by the ids of `namespace` and the events of `slug` alone.
+
+    Who is known from elsewhere too is kept, and told in the answer with the reason.
+    """
+    asked = Asked(namespace, source=slug)
+    return _take(Kind.ERASE_FROM, asked, source=source, requested_by=requested_by, reason=reason)
+
+
 def erase(
     customer: Customer, requested_by: Any = None, reason: str = "", *, source: str = "code"
 ) -> PrivacyRequest:
@@ -86,7 +100,7 @@ def work(request_id: int) -> None:
     for row in leases.claim(PrivacyRequest.objects.filter(pk=request_id), max_attempts=MAX_ATTEMPTS):
         try:
             with leases.kept([row]):
-                _export(row) if row.kind == Kind.EXPORT else _erase(row)
+                WORK[Kind(row.kind)](row)
         except leases.LeaseLost:
             log.info("privacy.lease_lost", request=row.pk)
         except Exception as error:
@@ -140,7 +154,7 @@ def review() -> None:
 
 
 def _take(kind: str, asked: Asked, *, source: str, requested_by: Any, reason: str) -> PrivacyRequest:
-    if not (asked.identity or asked.email.strip() or asked.customer_id):
+    if not (asked.identity or asked.email.strip() or asked.customer_id or asked.source):
         raise NotAsked(_("The request names nobody: give an id or an e-mail."))
     people = people_of(asked)
     key = Asked(customer_id=people[0]).key if people else asked.key
@@ -179,7 +193,9 @@ def _opened(row: PrivacyRequest) -> tuple[Asked, Subject]:
 def _known(row: PrivacyRequest) -> tuple[Asked, Subject]:
     """Whom the request is about, with everything learned since it was taken, kept for the next attempt."""
     asked, subject = _opened(row)
-    found = subject.joined(gather(asked)).joined(of_customers(cluster(subject.customers)))
+    # Of a source: whoever was merged with somebody known from elsewhere meanwhile does not draw them in.
+    people = subject.customers if asked.source else cluster(subject.customers)
+    found = subject.joined(gather(asked)).joined(of_customers(people))
     if found != subject:
         _keep(row, asked, found)
     return asked, found
@@ -195,17 +211,20 @@ def _export(row: PrivacyRequest) -> None:
     _asked, subject = _known(row)
     _explain(subject)
     document = exporting.export_of(subject)
-    packed = gzip.compress(orjson.dumps(document, default=str, option=orjson.OPT_INDENT_2))
     with transaction.atomic():
         leases.guard(row)
         leases.finish(
             row,
             subject="",
             is_held=document["held"],
-            result=crypto.encrypt(packed),
+            result=_packed(document),
             counts={"people": len(document["people"])},
         )
         AuditEntry.record("privacy.answered", row, customers=list(subject.customers))
+
+
+def _packed(document: Mapping[str, Any]) -> bytes:
+    return crypto.encrypt(gzip.compress(orjson.dumps(document, default=str, option=orjson.OPT_INDENT_2)))
 
 
 def _explain(subject: Subject) -> None:
@@ -219,6 +238,11 @@ def _explain(subject: Subject) -> None:
 
 
 def _erase(row: PrivacyRequest) -> None:
+    _finish(row, _erased(row))
+
+
+def _erased(row: PrivacyRequest) -> Subject:
+    """Whom the row is about now, once nothing of them is left."""
     for _round in range(MOST_ROUNDS):
         subject = _kept_away(row)
         _note_versions(row, subject)
@@ -226,9 +250,62 @@ def _erase(row: PrivacyRequest) -> None:
             erasing.erase(subject, request=row, journal=_Journal(row))
         except Grown:
             continue
-        _finish(row, subject)
-        return
+        return subject
     raise Grown
+
+
+def _erase_from(row: PrivacyRequest) -> None:
+    """Some people at a time. Who is erased is not found again, so whoever goes on begins anew with those who are left."""
+    asked, begun = _opened(row)
+    if begun.customers and not _erase_some(row, asked):
+        _go_on_later(row)
+        return
+    kept: dict[str, set[int]] = defaultdict(set)
+    until = None
+    for judged in sources.people(asked.namespace, asked.source):
+        for customer_id, reason in judged.kept.items():
+            kept[str(reason)].add(customer_id)
+        if not judged.alone:
+            continue
+        # From the first who goes on: however long the way to them was, every turn gets somewhere.
+        until = until or monotonic() + WORK_SECONDS
+        _keep(row, asked, of_customers(judged.alone))
+        if not _erase_some(row, asked) or monotonic() >= until:
+            _go_on_later(row)
+            return
+    _finish_from(row, kept)
+
+
+def _erase_some(row: PrivacyRequest, asked: Asked) -> bool:
+    """Those that the row names now; False when somebody was merged with one of them, so that they are judged anew."""
+    try:
+        people = list(_erased(row).customers)
+    except Grown:
+        _keep(row, asked, Subject())
+        return False
+    AuditEntry.record("privacy.erased", row, customers=people)
+    log.info("privacy.erased", request=row.pk, customers=people)
+    _keep(row, asked, Subject())
+    gone = row.counts.get("customer", 0)
+    leases.renew(row, progress=gone / ((gone + sources.count_ids(asked.namespace)) or 1))
+    return True
+
+
+def _go_on_later(row: PrivacyRequest) -> None:
+    leases.retry(row, after=timedelta(0), error="", attempts=0)
+    enqueue(Job.PRIVACY, request_id=row.pk)
+
+
+def _finish_from(row: PrivacyRequest, kept: Mapping[str, set[int]]) -> None:
+    told = [{"because": reason, "customers": sorted(people)} for reason, people in kept.items()]
+    count = sum(map(len, kept.values()))
+    counts = {**row.counts, "kept": count}
+    with transaction.atomic():
+        leases.guard(row)
+        result = _packed({"kept": told}) if told else None
+        leases.finish(row, subject="", is_held=bool(row.counts), counts=counts, result=result)
+        AuditEntry.record("privacy.erased", row, counts=counts)
+    alerts.resolve(_alert_key(row))
 
 
 def _kept_away(row: PrivacyRequest) -> Subject:
@@ -296,6 +373,13 @@ def _try_later(row: PrivacyRequest, error: Exception) -> None:
     if row.state == LeaseState.FAILED:
         message = _("Privacy request #%(number)d stopped before it was done. Its page says why.")
         alerts.raise_once(_alert_key(row), message % {"number": row.pk})
+
+
+WORK: dict[str, Callable[[PrivacyRequest], None]] = {
+    Kind.EXPORT: _export,
+    Kind.ERASE: _erase,
+    Kind.ERASE_FROM: _erase_from,
+}
 
 
 def _alert_key(row: PrivacyRequest) -> str:

@@ -14,18 +14,22 @@ from segmentation.models import AttributeDefinition, AttributeValue, ContactData
 
 @dataclass(frozen=True)
 class Asked:
-    """How a door names the person; any part may be missing, not all."""
+    """How a door names the person; any part may be missing, not all.
+
+    With `source` (an event source's short name) it is everybody who is known by that and by `namespace` alone.
+    """
 
     namespace: str = ""
     identity: str = ""
     email: str = ""
     customer_id: int | None = None
+    source: str = ""
 
     @property
     def key(self) -> str:
         """Keyed pseudonym of what was said."""
         said = f"{self.namespace}:{self.identity}|{contacts.email_index(self.email)}|{self.customer_id}"
-        return crypto.pseudonym("privacy", said)
+        return crypto.pseudonym("privacy", f"{said}|{self.source}" if self.source else said)
 
 
 @dataclass(frozen=True)

@@ -119,9 +119,7 @@ def to_replace(request: PrivacyRequest, in_use: Iterable[int] | None = None) -> 
 def review(today: date) -> None:
     """Raise the alert when a version serves that should have been replaced by now; close it when none does."""
     in_use = serving()
-    late = PrivacyRequest.objects.filter(
-        kind=PrivacyRequest.Kind.ERASE, state=LeaseState.DONE, retrain_by__lt=today
-    )
+    late = PrivacyRequest.objects.filter(state=LeaseState.DONE, retrain_by__lt=today)
     overdue: set[Any] = set()
     for request in late.only("versions", "runs"):
         overdue |= {version.number for version in to_replace(request, in_use)}

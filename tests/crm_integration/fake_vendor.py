@@ -32,6 +32,7 @@ class FakeVendor(servers.Served):
     asked: list = field(default_factory=list)
     server: ThreadingHTTPServer = None
     waits: list = field(default_factory=list)
+    missing: int = 404
 
     def paths(self):
         return [request.path for request in self.asked]
@@ -39,7 +40,7 @@ class FakeVendor(servers.Served):
     def answer(self, request):
         told = self.answers.get(request.path)
         if told is None:
-            return 404, {}, {"error": "not found"}
+            return self.missing, {}, {"error": "not found"}
         if isinstance(told, list):
             told = told.pop(0) if len(told) > 1 else told[0]
         if callable(told):

@@ -58,6 +58,16 @@ def test_a_record_that_is_gone_is_none(vendor, status):
     assert ask(vendor, (status, {}, {})) is None
 
 
+@pytest.mark.parametrize("status", [404, 410])
+def test_a_list_that_is_not_there_is_an_error_that_names_its_address_alone(vendor, status):
+    vendor.answers["/records"] = [(status, {}, {})]
+    api = fetching.Api(vendor.root, fetching.bearer("token"))
+    for ask_for in (lambda: api.get_list("/records", page=2), lambda: api.post_list("/records", {"page": 2})):
+        with pytest.raises(DeliveryError, match="/records[.]") as refused:
+            ask_for()
+        assert refused.value.permanent
+
+
 @pytest.mark.parametrize("told", [1, "text", [1], {"rows": 1}, {"rows": [1]}, None])
 def test_an_answer_of_another_shape_is_no_list_of_records(told):
     with pytest.raises(DeliveryError):

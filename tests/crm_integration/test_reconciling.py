@@ -12,6 +12,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from crm_integration import connections, inbox, reconciling
+from crm_integration.adapters import registry
 from crm_integration.adapters.shopify import ShopifyAdapter
 from crm_integration.models import InboundMessage, Reconciliation
 from segmentation import leases
@@ -256,6 +257,19 @@ def test_refused_credentials_end_a_comparison_with_an_alert(vendor):
     reconciling.work(again.pk)
     alert.refresh_from_db()
     assert alert.resolved_at is not None
+
+
+@pytest.mark.parametrize("status", [404, 410])
+@pytest.mark.parametrize("kind", [adapter.slug for adapter in registry.KNOWN if adapter.can_reconcile])
+def test_a_list_that_is_not_there_ends_a_comparison_with_an_alert(vendor, kind, status):
+    vendor.missing = status
+    comparison = compare(connect(kind))
+    assert (comparison.state, comparison.pages, len(vendor.asked)) == ("failed", 0, 1)
+    alert = Alert.objects.get(resolved_at=None)
+    assert alert.key == f"comparison-failed-{comparison.connection_id}"
+    assert f"no list of records at {vendor.root}{vendor.asked[0].path}." in alert.message
+    assert "Check the address" in alert.message
+    assert alert.message.endswith(comparison.error)
 
 
 def test_woocommerce_orders_go_on_from_the_last_change_seen(vendor, monkeypatch):

@@ -10,11 +10,14 @@ from crm_integration.api.serializers.common import TextOrNull
 from segmentation import normal
 from segmentation.models import ModelVersion, PrivacyRequest
 
+# A whole shop is erased by staff alone.
+KINDS = [(kind.value, kind.label) for kind in (PrivacyRequest.Kind.EXPORT, PrivacyRequest.Kind.ERASE)]
+
 
 class NewPrivacyRequestSerializer(serializers.Serializer):
     """By the shop's id or by e-mail; one of them is needed."""
 
-    kind = serializers.ChoiceField(choices=PrivacyRequest.Kind.choices)
+    kind = serializers.ChoiceField(choices=KINDS)
     customer = serializers.CharField(
         default="", allow_blank=True, max_length=normal.MAX_REFERENCE, help_text="The shop's id."
     )
@@ -25,6 +28,7 @@ class NewPrivacyRequestSerializer(serializers.Serializer):
 class PrivacyRequestSerializer(serializers.ModelSerializer):
     """`is_held`: whether anything was held; null until it is known."""
 
+    kind = serializers.ChoiceField(choices=KINDS)
     problem = TextOrNull(source="error")
     model_versions = serializers.SerializerMethodField(
         help_text="Numbers of the model versions that may have learned from an erased person."

@@ -94,6 +94,15 @@ def test_a_reading_that_cannot_be_made_alerts_staff_until_one_can(kind, crm_api,
     assert not failed.exists()
 
 
+def test_a_list_that_is_not_there_says_of_no_record_that_it_is_gone(kind, crm_api, row, written, monkeypatch):
+    if kind.slug not in {"woocommerce", "espocrm"}:
+        pytest.skip("asks for its records one by one, or at a vendor's own address")
+    monkeypatch.setattr(crm_api, "answer", lambda request: (404, {}, {}))
+    check = read_back(row)
+    assert (check.state, check.gone) == ("failed", 0)
+    assert "Check the address" in Alert.objects.get(key=f"reading-failed-{row.pk}").message
+
+
 def test_a_sample_takes_those_first_whose_turn_is_longest_ago(kind, crm_api, row, written):
     first = read_back(row, sample=2)
     assert (first.compared, PushedRecord.objects.filter(checked_at=None).count()) == (2, 1)

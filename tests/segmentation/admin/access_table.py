@@ -9,7 +9,7 @@ do everything). What the issue asks for by name:
 - see contact data: customer_contact (S, D, O); bodies of messages: inboundmessage_body, outboundmessage_body (O)
 - export what is held about a person: customer_export, privacyrequest_answer (D, O); lists of customers:
   target_threshold_list (A, C, O), evaluationrun_predictions (A, O)
-- erase: customer_erase (D, O)
+- erase: customer_erase, connection_erase (D, O)
 - replay messages: inboundmessage_again, outboundmessage_again (A, O)
 - rotate secrets: connection_secret, connection_drop_secret; make and revoke tokens: apitoken_add, apitoken_revoke (O)
 
@@ -61,6 +61,7 @@ CONSOLE = {
     "crm_integration_connection_connect_kind": ("O", "O"),
     "crm_integration_connection_delete": ("O", "O"),
     "crm_integration_connection_drop_secret": ("O", "O"),
+    "crm_integration_connection_erase": ("DO", "DO"),
     "crm_integration_connection_push_again": ("O", "O"),
     "crm_integration_connection_read_back": ("O", "O"),
     "crm_integration_connection_secret": ("O", "O"),
