@@ -25,7 +25,7 @@ from crm_integration.http import DeliveryError
 from crm_integration.models import Connection, InboundMessage
 from crm_integration.models.connections import SECRETS
 from crm_integration.signatures import Reason
-from segmentation import leases, outages
+from segmentation import leases
 from segmentation.jobs import Job, enqueue, enqueue_due
 from segmentation.models import AuditEntry, LeaseState
 
@@ -247,12 +247,9 @@ def _attempt(message: InboundMessage) -> bool:
     except Exception as error:
         # Whatever one message does must neither stop the worker nor be lost: it waits, then is parked in sight.
         log.exception("inbound.failed", message_id=message.pk)
-        if outages.is_lost(error):
-            leases.try_later(message, error, after=RETRY_AFTER[0])
-            return True
-        _try_later(
-            message, _("Unexpected error: %(error)s.") % {"error": type(error).__name__}, trace=_trace(error)
-        )
+        told = _("Unexpected error: %(error)s.") % {"error": type(error).__name__}
+        if not leases.gave_back(message, error, told):
+            _try_later(message, told, trace=_trace(error))
     return True
 
 

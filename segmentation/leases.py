@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from threading import Event, Thread
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -266,9 +266,10 @@ def release(rows: Sequence[Leased]) -> None:
     _give_back(rows, attempts=F("attempts") - 1)
 
 
-def retry_together(rows: Sequence[Leased], *, after: timedelta, error: str) -> None:
-    """As `retry` for rows of one model; those whose claim is gone are left alone."""
-    _give_back(rows, run_after=Now() + after, error=error[:ERROR_LENGTH])
+def give_all_back(rows: Sequence[Leased], told: str) -> None:
+    """As `gave_back` for rows of one model that nobody tried before; those whose claim is gone are left alone."""
+    again = partial(_give_back, rows, run_after=Now() + outages.PAUSE, error=told[:ERROR_LENGTH])
+    outages.once_it_is_back(again, within=LEASE)
 
 
 def _give_back(rows: Sequence[Leased], **changes: Any) -> None:
@@ -342,18 +343,23 @@ def fail_or_retry(row: Leased, error: str, *, after: timedelta, max_attempts: in
 
 
 def try_later(row: Leased, error: Exception, *, after: timedelta, told: str = "") -> None:
-    """As `fail_or_retry` for what was raised. Where the database was gone, the row is tried again soon and the attempt
-    does not count, beyond the first, which keeps it apart from rows that nobody tried; until it was claimed too often.
-
-    told: for staff, in place of the error's type and text.
-    """
+    """As `fail_or_retry` for what was raised, or `gave_back`. told: for staff, instead of the error's type and text."""
     told = told or f"{type(error).__name__}: {error}"
-    if not outages.is_lost(error):
+    if not gave_back(row, error, told):
         fail_or_retry(row, told, after=after)
-    elif row.fence >= outages.CLAIMS:
-        fail(row, told)
-    else:
-        retry(row, after=outages.pause(row.fence), error=told, attempts=max(row.attempts - 1, 1))
+
+
+def gave_back(row: Leased, error: Exception, told: str) -> bool:
+    """Where the database was gone: wait for it, and give the row back to be tried again soon. The attempt does not count,
+    beyond the first, which keeps it apart from rows that nobody tried."""
+    if not outages.is_lost(error):
+        return False
+    connection.close()
+    if row.fence >= outages.CLAIMS:
+        return False
+    again = partial(retry, row, after=outages.pause(row.fence), error=told, attempts=max(row.attempts - 1, 1))
+    outages.once_it_is_back(again, within=LEASE)
+    return True
 
 
 @contextmanager

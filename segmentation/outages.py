@@ -2,34 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
+from time import monotonic, sleep
 from typing import Final
 
 import psycopg
-from django.db import InterfaceError, OperationalError, connection
+from django.db import Error, connection
 
-# The wait before the next attempt, times the claims so far up to a limit. Ten minutes of a database that comes and goes,
-# or that goes down each time somebody works on the same row.
+# The wait before the next attempt, times the claims so far up to a limit.
 PAUSE: Final = timedelta(seconds=2)
 LONGEST_PAUSE: Final = timedelta(seconds=10)
+# Whoever was claimed so often may be what brings the database down: from then on its attempts count.
 CLAIMS: Final = 60
-# SQLSTATE classes of a connection that failed and of a server that ends, ended or starts
-# (https://www.postgresql.org/docs/current/errcodes-appendix.html). The driver's own errors have none.
-_LOST: Final = ("08", "57P")
+LOOK_AGAIN: Final = 1.0
+# SQLSTATE classes of a connection that failed and of a server that ends or starts, whose last words may come before the
+# end of the session is noticed (https://www.postgresql.org/docs/current/errcodes-appendix.html).
+GOING: Final = ("08", "57P")
 
 
 def is_lost(error: BaseException) -> bool:
-    """Whether PostgreSQL was gone when this was raised; if so the dead session is closed, so that the next one is new.
+    """Whether PostgreSQL was gone when this was raised: it said so, or its session is over. SQLite never goes away.
 
-    SQLite never goes away. Not for use inside a transaction.
+    To be asked right after, before anything else is asked of the database, and outside a transaction.
     """
-    if not isinstance(error, OperationalError | InterfaceError):
-        return False
     told = error.__cause__
-    if not isinstance(told, psycopg.Error) or not (told.sqlstate is None or told.sqlstate.startswith(_LOST)):
+    if not isinstance(error, Error) or not isinstance(told, psycopg.Error):
         return False
-    connection.close_if_unusable_or_obsolete()
-    return True
+    session = connection.connection
+    return (told.sqlstate or "").startswith(GOING) or session is None or bool(session.closed)
+
+
+def once_it_is_back(write: Callable[[], None], *, within: timedelta) -> None:
+    """Write as soon as the database answers again; raises what it says when that takes too long."""
+    until = monotonic() + within.total_seconds()
+    while True:
+        connection.close()
+        try:
+            return write()
+        except Error as error:
+            if monotonic() >= until or not is_lost(error):
+                raise
+        sleep(LOOK_AGAIN)
 
 
 def pause(claims: int) -> timedelta:

@@ -311,8 +311,8 @@ def _score_together(rows: Sequence[DueCustomer], pinned: Pinned, on_decided: OnD
             _score_due(rows, pinned, on_decided)
         except Exception as error:
             log.exception("scoring.due_failed", customers=len(rows))
-            if outages.is_lost(error):
-                leases.retry_together(rows, after=outages.PAUSE, error=type(error).__name__)
+            if len(rows) > 1 and outages.is_lost(error):
+                leases.give_all_back(rows, type(error).__name__)
                 return
             # One customer that cannot be scored must not hold up the others: take them one at a time.
             for row in rows:

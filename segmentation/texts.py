@@ -23,6 +23,7 @@ from django.utils import timezone
 from segmentation import bulk, due, text_models
 from segmentation.alone import only
 from segmentation.features.days import day_number, local_days
+from segmentation.jobs import Job, enqueue
 from segmentation.locks import lock_customers
 from segmentation.ml import encoders
 from segmentation.models import Customer, EventText, Shop, TextModel
@@ -36,7 +37,7 @@ SECONDS: Final = 60.0
 ALONE: Final = "texts"
 # A training wants to know what customers wrote, and does not wait longer for it.
 PATIENCE: Final = 600.0
-LOOK_AGAIN: Final = 0.5
+LOOK_AGAIN: Final = 2.0
 # What is shorter is said by many who mean it.
 REPEATABLE_LETTERS: Final = 20
 READ: Final = ("event_id", "read_at", "text_model_id", "sentiment", "topic", "text_hash", "repeats")
@@ -59,7 +60,7 @@ def work() -> bool:
             # Whoever is at it looks again when they are done.
             return False
         try:
-            for _step in steps(Shop.get()):
+            for _step in _steps(Shop.get()):
                 if time.monotonic() >= until:
                     return True
         except encoders.NoEncoder as error:
@@ -70,29 +71,38 @@ def work() -> bool:
 
 
 def finish(watch: Callable[[], None], *, seconds: float = PATIENCE) -> None:
-    """Read all that waits, or wait for whoever is at it, for so long at most; watch: called at least once a step."""
+    """Read all that waits, or wait for whoever is at it, for so long at most; watch: called at least once a step.
+
+    Whoever asks goes on without texts that cannot be read; what `watch` raises comes through.
+    """
     until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        with only(ALONE) as free:
-            if free:
-                _read_until(until, watch)
-                return
-        watch()
-        time.sleep(LOOK_AGAIN)
+    try:
+        while time.monotonic() < until:
+            with only(ALONE) as free:
+                if free:
+                    _read_until(until, watch)
+                    return
+            watch()
+            time.sleep(LOOK_AGAIN)
+    finally:
+        if _has_come():
+            enqueue(Job.READ_TEXTS)
 
 
 def _read_until(until: float, watch: Callable[[], None]) -> None:
-    try:
-        for _step in steps(Shop.get()):
-            watch()
-            if time.monotonic() >= until:
-                return
-    except (encoders.NoEncoder, text_models.ArtifactError) as error:
-        # Whoever waits goes on without these texts.
-        log.warning("texts.left_unread", error=str(error))
+    reading = _steps(Shop.get())
+    while time.monotonic() < until:
+        try:
+            next(reading)
+        except StopIteration:
+            return
+        except Exception as error:
+            log.exception("texts.left_unread", error=type(error).__name__)
+            return
+        watch()
 
 
-def steps(shop: Shop) -> Iterator[None]:
+def _steps(shop: Shop) -> Iterator[None]:
     """All there is to do, a step at a time: a model that is lacking, or AT_ONCE texts. Raises NoEncoder."""
     looked = text_models.may_be_due(shop)
     if looked:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from segmentation.jobs import Job
 
 SWEEP_SECONDS = 5.0
+# Longer than until the next one: clocks differ, and a worker may be busy.
+SWEEP_LIVES = 15.0
 NIGHTLY_CHECK_SECONDS = 600.0
 PRUNE_SECONDS = 3600.0
 
 BEAT = {
-    "sweep": {"task": Job.SWEEP.value, "schedule": SWEEP_SECONDS, "options": {"expires": SWEEP_SECONDS}},
+    "sweep": {"task": Job.SWEEP.value, "schedule": SWEEP_SECONDS, "options": {"expires": SWEEP_LIVES}},
     "nightly": {"task": Job.NIGHTLY.value, "schedule": NIGHTLY_CHECK_SECONDS, "options": {"expires": 60}},
     "retrain": {"task": Job.RETRAIN.value, "schedule": NIGHTLY_CHECK_SECONDS, "options": {"expires": 60}},
     "read_texts": {

@@ -53,7 +53,7 @@ log = structlog.get_logger(__name__)
 
 BATCH = 500
 # A row this late has probably lost its message; fresher ones still have a nudge on its way.
-LATE = timedelta(seconds=5)
+LATE = timedelta(seconds=10)
 # A refresh of a large shop takes a while; only one that was surely lost is asked for again.
 STALE_SEGMENT = timedelta(minutes=10)
 # Before the classification, so that it knows what the messages had missed.

@@ -20,7 +20,8 @@ SOON = timedelta(seconds=20)
 
 
 @postgresql
-def test_a_message_that_lost_the_database_comes_again_soon_each_time(connection, monkeypatch):
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_message_that_lost_the_database_comes_again_soon_each_time(connection, monkeypatch, alone):
     def broken(*_args, **_kwargs):
         lose_the_session()
         Event.objects.count()
@@ -30,7 +31,7 @@ def test_a_message_that_lost_the_database_comes_again_soon_each_time(connection,
         patch.setattr("segmentation.ingest.record_events", broken)
         patch.setattr("segmentation.ingest.record_messages", broken)
         for _time in range(inbox.MAX_ATTEMPTS):
-            inbox.process(key)
+            inbox.process(key) if alone else inbox.process_due(seconds=0.1)
             message = InboundMessage.objects.get()
             assert message.state == "queued"
             assert message.run_after < timezone.now() + SOON

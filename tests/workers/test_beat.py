@@ -13,14 +13,14 @@ from django.conf import settings
 from segmentation.jobs import Job
 from workers import beat, sender
 from workers.celery import app
-from workers.schedule import SWEEP_SECONDS
+from workers.schedule import SWEEP_LIVES
 
 # What `celery beat` does, with its first entry due at once and then again.
 TICK = """
 import workers.tasks
 from celery.utils.imports import symbol_by_name
 from workers.celery import app
-from workers.schedule import SWEEP_SECONDS
+from workers.schedule import SWEEP_LIVES
 app.conf.beat_schedule["sweep"]["schedule"] = 0.01
 scheduler = symbol_by_name(app.conf.beat_scheduler)(app)
 while scheduler.schedule["sweep"].total_run_count < 2:
@@ -41,9 +41,9 @@ def test_a_broker_that_takes_the_connection_and_never_answers_does_not_stop_beat
     assert told.stdout.decode().splitlines()[-1] == "went on"
 
 
-def test_a_sweep_that_nobody_took_is_void_when_the_next_one_comes(monkeypatch):
+def test_a_sweep_that_nobody_took_is_void_soon_after_the_next_ones_came(monkeypatch):
     sent = []
     monkeypatch.setattr(sender, "send", lambda job, ids, **options: sent.append((job, ids, options)))
     scheduler = beat.Scheduler(app)
     scheduler.apply_async(scheduler.schedule["sweep"])
-    assert sent == [(Job.SWEEP, {}, {"expires": SWEEP_SECONDS})]
+    assert sent == [(Job.SWEEP, {}, {"expires": SWEEP_LIVES})]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import psycopg
 import pytest
 from django.db import OperationalError, connection
 from django.db.models import F
@@ -47,7 +48,44 @@ def test_customers_whose_scoring_lost_the_database_are_scored_soon(champion, los
 
 
 @postgresql
-def test_work_that_lost_the_database_is_tried_soon_and_more_often_than_work_that_fails(db):
+def test_a_customer_whose_scoring_loses_the_database_each_time_is_not_parked_soon(champion, monkeypatch):
+    due.mark_due(ids()[:1], cause="test")
+
+    def broken(keys, pinned):
+        lose_the_session()
+        DueCustomer.objects.count()
+
+    monkeypatch.setattr(scoring, "compute", broken)
+    for _time in range(leases.MAX_ATTEMPTS + 1):
+        assert scoring.rescore_due() == 1
+        row = DueCustomer.objects.get()
+        assert (row.state, row.attempts) == (LeaseState.QUEUED, 1)
+        DueCustomer.objects.update(run_after=F("run_after") - SOON)
+
+
+@postgresql
+def test_whoever_works_waits_for_a_server_that_refuses_them_to_give_back_what_they_have(
+    champion, losing, monkeypatch
+):
+    some = ids()[:3]
+    due.mark_due(some, cause="test")
+    refused, real = [], connection.connect
+
+    def connect():
+        if len(refused) > 2:
+            return real()
+        refused.append(1)
+        raise OperationalError("refused") from psycopg.OperationalError("refused")
+
+    monkeypatch.setattr(outages, "LOOK_AGAIN", 0.01)
+    monkeypatch.setattr(connection, "connect", connect)
+    scoring.rescore_due()
+    assert refused
+    assert {row.state for row in DueCustomer.objects.all()} == {LeaseState.QUEUED}
+
+
+@postgresql
+def test_work_that_lost_the_database_is_tried_soon_and_the_attempt_does_not_count(db):
     run = ImportRun.objects.create(attempts=leases.MAX_ATTEMPTS - 1)
     (row,) = leases.claim(ImportRun.objects.all())
     with leases.worked(row, after=timedelta(hours=1)):
@@ -59,18 +97,22 @@ def test_work_that_lost_the_database_is_tried_soon_and_more_often_than_work_that
 
 
 @postgresql
-def test_work_that_loses_the_database_time_after_time_is_parked(db):
+def test_attempts_of_work_that_lost_the_database_too_often_count(db):
     run = ImportRun.objects.create(fence=outages.CLAIMS - 1)
     (row,) = leases.claim(ImportRun.objects.all())
     with leases.worked(row, after=timedelta(hours=1)):
         lose_the_session()
         ImportRun.objects.count()
     run.refresh_from_db()
-    assert run.state == LeaseState.FAILED
+    assert (run.state, run.attempts) == (LeaseState.QUEUED, 1)
+    assert run.run_after > timezone.now() + SOON
 
 
-def test_an_error_that_the_database_only_tells_of_is_no_outage(db):
-    assert not outages.is_lost(OperationalError("deadlock detected"))
-    with pytest.raises(Exception) as told, connection.cursor() as cursor:
-        cursor.execute("SELECT no_such_column")
+@postgresql
+def test_a_statement_that_the_database_refuses_is_no_outage(db):
+    with connection.cursor() as cursor:
+        cursor.execute("SET statement_timeout = 10")
+        with pytest.raises(OperationalError) as told:
+            cursor.execute("SELECT pg_sleep(5)")
     assert not outages.is_lost(told.value)
+    connection.close()
