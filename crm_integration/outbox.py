@@ -41,8 +41,12 @@ WORK_SECONDS = 30.0
 TURN_SECONDS = 5.0
 # How long a worker waits for an answer before it serves others meanwhile.
 PATIENCE = 1.0
+# … and for one that took longer the last time, as long as this process remembers.
+SHORT_PATIENCE = 0.01
 COLUMNS = ("connection_id", "message_id", "topic", "body", "customer_id", "subject_version")
 Row = tuple[int, str, str, bytes, int, int]
+# Connections whose last answer kept this process waiting.
+_slow: set[int] = set()
 # Kept, so that their statements are worked out once (segmentation/lookups.py).
 _MESSAGES: Final = OutboundMessage.objects.order_by()
 _NEWEST: Final = (
@@ -265,12 +269,20 @@ def _deliver(messages: Sequence[OutboundMessage]) -> bool:
     send = prepared(news)
     if news[0].connection.outbound_via == Connection.Via.EXCHANGE:
         return _settle_all(news, send())
-    attempts = aside.Aside(send).result(wait=PATIENCE, otherwise=partial(_settle_aside, news))
-    return attempts is not None and _settle_all(news, attempts)
+    key, began = news[0].connection_id, monotonic()
+    wait = SHORT_PATIENCE if key in _slow else PATIENCE
+    attempts = aside.Aside(send).result(wait=wait, otherwise=partial(_settle_aside, news, began))
+    if attempts is None:
+        _slow.add(key)
+        return False
+    _slow.discard(key)
+    return _settle_all(news, attempts)
 
 
-def _settle_aside(messages: Sequence[OutboundMessage], attempts: Mapping[int, Attempt]) -> None:
+def _settle_aside(messages: Sequence[OutboundMessage], began: float, attempts: Mapping[int, Attempt]) -> None:
     """Nobody else looked at this connection's queue meanwhile, so somebody is asked to now."""
+    if monotonic() - began < PATIENCE:
+        _slow.discard(messages[0].connection_id)
     _settle_all(messages, attempts)
     enqueue(Job.DELIVER, connection_id=messages[0].connection_id)
 

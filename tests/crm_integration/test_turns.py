@@ -12,7 +12,7 @@ import pytest
 from django.db import connection as database
 from django.utils import timezone
 
-from crm_integration import outbox, pushing, turns
+from crm_integration import aside, outbox, pushing, turns
 from crm_integration.models import OutboundMessage
 from segmentation import leases, presence
 from segmentation.models import Customer, LeaseState
@@ -135,6 +135,26 @@ def test_while_a_message_is_on_its_way_only_its_customer_waits(crm):
     newer.refresh_from_db()
     assert newer.state == LeaseState.QUEUED, "the older message about this customer is still on its way"
     assert OutboundMessage.objects.get(customer__reference="c-other").state == LeaseState.DONE
+
+
+def test_a_receiver_that_was_slow_is_hardly_waited_for_until_it_is_quick_again(crm, monkeypatch):
+    row = fixtures.connection("crm", url=crm.url)
+    waits, real = [], aside.Aside.result
+
+    def result(self, *, wait, otherwise):
+        waits.append(wait)
+        found = real(self, wait=60, otherwise=otherwise)
+        if len(waits) > 1:
+            return found
+        otherwise(found)
+        return None
+
+    monkeypatch.setattr(aside.Aside, "result", result)
+    for number in range(3):
+        outbox.stage(decided(decision(f"c-{number}")))
+        outbox.deliver_due(row.pk)
+    assert waits == [outbox.PATIENCE, outbox.SHORT_PATIENCE, outbox.PATIENCE]
+    assert set(OutboundMessage.objects.values_list("state", flat=True)) == {LeaseState.DONE}
 
 
 def test_what_kills_its_workers_is_parked_without_those_that_were_claimed_with_it(crm, monkeypatch):
