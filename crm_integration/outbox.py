@@ -40,7 +40,7 @@ WORK_SECONDS = 30.0
 # One connection's queue before the next has its turn.
 TURN_SECONDS = 5.0
 # How long a worker waits for an answer before it serves others meanwhile.
-PATIENCE = 1.0
+PATIENCE = 0.25
 # … and for one that took longer the last time, as long as this process remembers.
 SHORT_PATIENCE = 0.01
 COLUMNS = ("connection_id", "message_id", "topic", "body", "customer_id", "subject_version")

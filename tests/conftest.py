@@ -99,11 +99,17 @@ def nudges(settings):
 
 @pytest.fixture(autouse=True)
 def _empty_cache():
-    """What another test's shop looked like is no answer here, nor how long its receivers took."""
+    """What another test's shop looked like is no answer here."""
+    cache.clear()
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch):
+    """A busy machine's receivers are no slow ones, and what another test's took is forgotten."""
     from crm_integration import outbox
 
-    cache.clear()
     outbox._slow.clear()
+    monkeypatch.setattr(outbox, "PATIENCE", 1.0)
 
 
 @pytest.fixture(autouse=True)
