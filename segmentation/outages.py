@@ -1,4 +1,4 @@
-"""A database that goes away under the work: nothing the work did, and mostly over within seconds."""
+"""A database that goes away under the work, or has no room for it: nothing the work did, and mostly over soon."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ LONGEST_PAUSE: Final = timedelta(seconds=10)
 CLAIMS: Final = 60
 LOOK_AGAIN: Final = 1.0
 # SQLSTATE classes of a connection that failed and of a server that ends or starts, whose last words may come before the
-# end of the session is noticed (https://www.postgresql.org/docs/current/errcodes-appendix.html).
-GOING: Final = ("08", "57P")
+# end of the session is noticed, and of a full disk (https://www.postgresql.org/docs/current/errcodes-appendix.html).
+GOING: Final = ("08", "57P", "53100")
 
 
 def is_lost(error: BaseException) -> bool:
-    """Whether PostgreSQL was gone when this was raised: it said so, or its session is over. SQLite never goes away.
+    """Whether PostgreSQL was gone or full when this was raised: it said so, or the session is over. Never of SQLite.
 
     To be asked right after, before anything else is asked of the database, and outside a transaction.
     """

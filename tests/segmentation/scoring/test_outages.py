@@ -116,3 +116,10 @@ def test_a_statement_that_the_database_refuses_is_no_outage(db):
             cursor.execute("SELECT pg_sleep(5)")
     assert not outages.is_lost(told.value)
     connection.close()
+
+
+def test_a_full_disk_is_an_outage_and_a_text_about_one_is_none(db):
+    full = OperationalError("could not extend file")
+    assert not outages.is_lost(full)
+    full.__cause__ = psycopg.errors.DiskFull()
+    assert outages.is_lost(full)
