@@ -9,7 +9,7 @@ import fcntl
 import os
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Final
 
 from django.db import connection
@@ -20,11 +20,9 @@ from segmentation import presence
 SPACE: Final = 0x71E3
 
 
-@contextmanager
-def only(name: str) -> Iterator[bool]:
+def only(name: str) -> AbstractContextManager[bool]:
     """Whether this process may do the work of that name now, for as long as the context lasts."""
-    with _session(name) if connection.vendor == "postgresql" else _file(name) as free:
-        yield free
+    return _session(name) if connection.vendor == "postgresql" else _file(name)
 
 
 @contextmanager

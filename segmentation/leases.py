@@ -354,8 +354,8 @@ def gave_back(row: Leased, error: Exception, told: str) -> bool:
     beyond the first, which keeps it apart from rows that nobody tried."""
     if not outages.is_lost(error):
         return False
-    connection.close()
     if row.fence >= outages.CLAIMS:
+        connection.close()
         return False
     again = partial(retry, row, after=outages.pause(row.fence), error=told, attempts=max(row.attempts - 1, 1))
     outages.once_it_is_back(again, within=LEASE)

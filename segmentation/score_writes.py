@@ -75,12 +75,14 @@ def headlines(
     )
 
 
-def with_tier_times(headlines: pl.DataFrame, stored: pl.DataFrame, *, at: datetime) -> pl.DataFrame:
+def with_tier_times(
+    headlines: pl.DataFrame, stored: pl.DataFrame, *, differs: pl.Series, at: datetime
+) -> pl.DataFrame:
     """The headlines with `tier_changed_at`: `at` where the tier is another than at the scoring before, else as it was.
 
-    stored: tier, scored_as_of and tier_changed_at from before this scoring, in the order of the headlines.
+    stored: scored_as_of and tier_changed_at from before this scoring, and differs: whether the tier does, in the order of
+    the headlines.
     """
-    differs = headlines["tier"] != stored["tier"]
     times = stored["tier_changed_at"]
     if differs.any():
         is_new = differs & stored["scored_as_of"].is_not_null()

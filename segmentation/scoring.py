@@ -251,7 +251,8 @@ def _write(computed: Computed, *, cause: int, on_decided: OnDecided | None) -> S
         frame = frame.with_columns(pl.col("input_version") + 1)
     keys = pl.DataFrame([frame["customer_id"], frame["input_version"]])
     headlines = score_writes.headlines(kept.facts, keys, kept.answers, as_of=pinned.as_of, shop=pinned.shop)
-    headlines = score_writes.with_tier_times(headlines, stored, at=timezone.now())
+    regraded = headlines["tier"] != stored["tier"]
+    headlines = score_writes.with_tier_times(headlines, stored, differs=regraded, at=timezone.now())
     store.write_features(
         kept.features,
         as_of=pinned.as_of,
@@ -262,10 +263,8 @@ def _write(computed: Computed, *, cause: int, on_decided: OnDecided | None) -> S
     moved = memberships.publish(frame, cause=_membership_cause(cause)).customer_ids
     people = decisions.people(stored)
     decided = decisions.decide(frame, as_of=pinned.as_of, cause=cause, headlines=headlines, people=people)
-    if on_decided is not None:
-        regraded = stored["id"].filter(headlines["tier"] != stored["tier"])
-        if news := _news(moved | set(regraded), decided.ids()):
-            on_decided(news)
+    if on_decided is not None and (news := _news(moved | set(stored["id"].filter(regraded)), decided.ids())):
+        on_decided(news)
     abstained = int((headlines["abstain_reason"] != "").sum())
     return ScoredReport(tuple(ids), tuple(stale), len(decided), abstained)
 

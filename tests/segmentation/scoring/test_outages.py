@@ -84,26 +84,27 @@ def test_whoever_works_waits_for_a_server_that_refuses_them_to_give_back_what_th
     assert {row.state for row in DueCustomer.objects.all()} == {LeaseState.QUEUED}
 
 
-@postgresql
-def test_work_that_lost_the_database_is_tried_soon_and_the_attempt_does_not_count(db):
-    run = ImportRun.objects.create(attempts=leases.MAX_ATTEMPTS - 1)
+def _work_that_lost_the_database(**given):
+    """The run after work on it, which waits for an hour where it fails, lost the database. given: of its row before."""
+    run = ImportRun.objects.create(**given)
     (row,) = leases.claim(ImportRun.objects.all())
     with leases.worked(row, after=timedelta(hours=1)):
         lose_the_session()
         ImportRun.objects.count()
     run.refresh_from_db()
+    return run
+
+
+@postgresql
+def test_work_that_lost_the_database_is_tried_soon_and_the_attempt_does_not_count(db):
+    run = _work_that_lost_the_database(attempts=leases.MAX_ATTEMPTS - 1)
     assert (run.state, run.attempts) == (LeaseState.QUEUED, leases.MAX_ATTEMPTS - 1)
     assert run.run_after < timezone.now() + SOON
 
 
 @postgresql
 def test_attempts_of_work_that_lost_the_database_too_often_count(db):
-    run = ImportRun.objects.create(fence=outages.CLAIMS - 1)
-    (row,) = leases.claim(ImportRun.objects.all())
-    with leases.worked(row, after=timedelta(hours=1)):
-        lose_the_session()
-        ImportRun.objects.count()
-    run.refresh_from_db()
+    run = _work_that_lost_the_database(fence=outages.CLAIMS - 1)
     assert (run.state, run.attempts) == (LeaseState.QUEUED, 1)
     assert run.run_after > timezone.now() + SOON
 
